@@ -1,0 +1,241 @@
+//! What happened, in the order in which the lab saw it.
+
+use std::fmt;
+
+use node_protocol::{ClusterId, FrameKind, Index, MemberId, Status, Term, telemetry::Traced};
+use serde::{Deserialize, Serialize};
+
+use crate::{Call, ClientNo, Command, Link, MemberNo, OpId, Outcome, Verdict, WorkloadSpec};
+
+/// An event with its number and time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    /// Counted from 1 in each run, without gaps.
+    pub seq: u64,
+    /// Microseconds since the run began; never falls.
+    pub at_micros: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    /// A person at the page.
+    Page,
+    /// A scenario file.
+    Drill,
+    /// A program, over REST.
+    Call,
+    /// The lab itself, such as the healing at a run's end.
+    Lab,
+}
+
+/// A command by the lab's count, from 1 in each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommandId(pub u64);
+
+/// One thing that happened.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Always first, and again after *start over*: what is about to run.
+    RunStarted {
+        /// Name of the run, unique.
+        run: String,
+        /// Every random choice of the lab comes from it.
+        seed: u64,
+        /// Version of the lab.
+        version: String,
+        /// The program the members run, such as `raft-node 0.1.0`.
+        engine: String,
+        /// The cluster token.
+        token: String,
+        /// Wall clock at the start, milliseconds since 1970 (UTC).
+        wall_millis: u64,
+        /// The members, ascending.
+        members: Vec<MemberPlan>,
+    },
+    /// A command was asked.
+    Asked { id: CommandId, by: By, command: Command },
+    /// All that a command asked has been carried out.
+    Done { id: CommandId },
+    /// A command cannot be carried out; nothing was changed.
+    Refused { id: CommandId, why: String },
+    /// A process is in another condition.
+    Process { member: MemberNo, process: Process },
+    /// A member told its identity.
+    Identified { member: MemberNo, id: MemberId, cluster: ClusterId },
+    /// A member's telemetry was heard again, or no longer.
+    Telemetry { member: MemberNo, feed: Feed },
+    /// A member's picture of itself.
+    Status { member: MemberNo, status: Box<Status> },
+    /// A step a member reported of itself. `traced.at_micros` is already in the run's time.
+    Trace { member: MemberNo, traced: Traced },
+    /// This many trace events of a member were lost before they reached the lab.
+    TraceLost { member: MemberNo, count: u64 },
+    /// A link is in another condition.
+    LinkChanged { link: Link, condition: LinkCondition },
+    /// A message was put on a link.
+    Message(Message),
+    /// A message that was flying is lost after all.
+    MessageLost { number: u64, why: LostWhy },
+    /// What went over the links so far; sent at most ten times a second, links without change
+    /// left out.
+    Traffic { links: Vec<LinkTraffic> },
+    /// A client asked something.
+    Invoked { op: OpId, client: ClientNo, member: MemberNo, call: Call },
+    /// A client was told something, or gave up.
+    Returned { op: OpId, outcome: Outcome },
+    /// A client lost its connection to one member and turned to another.
+    Reconnected { client: ClientNo, from: MemberNo, to: MemberNo },
+    /// Another workload runs.
+    WorkloadChanged { spec: WorkloadSpec },
+    /// A drill's step began.
+    Step { number: u32, text: String },
+    /// Something a person should read.
+    Note { text: String },
+    /// A drill was judged.
+    Judged(Box<Verdict>),
+    /// The run ends; nothing follows.
+    RunEnded,
+}
+
+/// A member as planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberPlan {
+    /// Its number; its name is `m1`, `m2`, …
+    pub member: MemberNo,
+    /// Where clients reach it.
+    pub client_url: String,
+    /// What its peers call it, such as `http://m1.test:2380`.
+    pub peer_url: String,
+}
+
+/// A process's condition, by the supervisor's account.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Process {
+    /// Not started yet.
+    #[default]
+    Planned,
+    /// Runs.
+    Up { pid: u32 },
+    /// Stopped by SIGSTOP.
+    Paused { pid: u32 },
+    /// Does not run.
+    Down {
+        /// How it ended.
+        ended: Ended,
+        /// Whether the lab meant it to end.
+        asked: bool,
+        /// Whether its data directory was deleted since.
+        wiped: bool,
+    },
+}
+
+/// How a process ended.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    /// By itself, with this code.
+    Exit { code: i32 },
+    /// By this signal; 9 is a crash.
+    Signal { number: i32 },
+    /// It could not be started.
+    NotStarted { why: String },
+}
+
+/// Whether a member's telemetry is heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Feed {
+    /// Heard.
+    Live,
+    /// Connected, but silent for longer than it should be.
+    Quiet,
+    /// Not connected.
+    Lost,
+}
+
+/// What a link does to the messages put on it.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkCondition {
+    /// Delivers.
+    #[default]
+    Open,
+    /// Loses every message.
+    Cut,
+    /// Delivers later.
+    Delayed { millis: u32, jitter_millis: u32 },
+}
+
+/// One message between two members, as the fabric saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The fabric's number for it, unique in the run.
+    pub number: u64,
+    /// On which link.
+    pub link: Link,
+    /// What it is.
+    pub kind: FrameKind,
+    /// Refused (responses).
+    pub reject: bool,
+    /// The sender's term.
+    pub term: Term,
+    /// Index in the message.
+    pub index: Index,
+    /// Log entries inside.
+    pub entries: u32,
+    /// Its size on the wire.
+    pub bytes: u32,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a message.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// It is delivered at this time (the event's own time for an undelayed link).
+    Lands { at_micros: u64 },
+    /// It never arrives.
+    Lost(LostWhy),
+}
+
+/// Why a message never arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LostWhy {
+    /// The link is cut.
+    Cut,
+    /// The receiver's process is gone.
+    ReceiverDown,
+    /// The sender's process ended while the message was under way.
+    SenderDown,
+}
+
+impl fmt::Display for LostWhy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cut => "the link is cut",
+            Self::ReceiverDown => "the receiver is down",
+            Self::SenderDown => "the sender is down",
+        })
+    }
+}
+
+/// Counts of one link since the run began: `sent == landed + lost + under way`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTraffic {
+    /// Which link.
+    pub link: Link,
+    /// Messages put on it.
+    pub sent: u64,
+    /// Messages delivered.
+    pub landed: u64,
+    /// Messages lost.
+    pub lost: u64,
+    /// Bytes put on it.
+    pub bytes: u64,
+}

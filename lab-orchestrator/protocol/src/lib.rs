@@ -1,0 +1,72 @@
+//! What the lab and its readers say to each other.
+//!
+//! A [`Command`] is asked of the lab, an [`Event`] is one thing that happened, the journal is the
+//! ordered, numbered events ([`Numbered`]), and [`LabState`] is their fold: whoever has a state and
+//! the events after it knows what the lab knows. The browser, the recorder, the waits of a drill
+//! and the checks are readers of the same journal; a click and a step of a scenario file become
+//! the same command.
+//!
+//! ```text
+//!  page, drill ── Command ──► lab ── Event ──► journal ──► { page, recorder, waits, checks }
+//! ```
+//!
+//! Everything here is data and pure functions over it: no socket, file, clock or random source,
+//! and it builds for wasm.
+
+mod command;
+mod event;
+mod lab_state;
+mod operation;
+mod socket;
+mod verdict;
+
+pub use command::{Command, Grudge, WorkloadSpec};
+pub use event::{
+    By, CommandId, Ended, Event, Fate, Feed, LinkCondition, LinkTraffic, LostWhy, MemberPlan,
+    Message, Numbered, Process,
+};
+pub use lab_state::{Applied, LabState, LinkState, MemberState};
+pub use operation::{Answer, Call, ClientNo, OpId, Outcome};
+pub use socket::{ClientFrame, DecodeError, LAB_PROTOCOL_VERSION, ServerFrame};
+pub use verdict::{CheckResult, Judgement, Verdict};
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A member by the lab's own count: 1 to 9, printed `m1` to `m9`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MemberNo(pub u8);
+
+impl fmt::Display for MemberNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m{}", self.0)
+    }
+}
+
+impl std::str::FromStr for MemberNo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix('m').and_then(|digits| digits.parse().ok()) {
+            Some(number @ 1..=9) => Ok(Self(number)),
+            _ => Err(format!("`{text}` is not a member; members are m1 to m9")),
+        }
+    }
+}
+
+/// One direction between two members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Link {
+    /// Who sends.
+    pub from: MemberNo,
+    /// Who receives.
+    pub to: MemberNo,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}>{}", self.from, self.to)
+    }
+}

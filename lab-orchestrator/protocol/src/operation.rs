@@ -1,0 +1,77 @@
+//! Client operations: what was asked of the cluster and what came back.
+//!
+//! An operation is invoked and then returns ok, fail or info (Jepsen's words). *Info* is an
+//! unknown outcome: the write may have happened, may still happen, or never will.
+
+use serde::{Deserialize, Serialize};
+
+use crate::MemberNo;
+
+/// One operation, numbered from 1 in each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OpId(pub u64);
+
+/// One client of the lab; it has at most one operation open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClientNo(pub u32);
+
+/// What a client asks.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// Writes a key. The lab's values are unique within a run.
+    Put { key: String, value: String },
+    /// Reads a key; serializable reads are answered by the asked member alone.
+    Get { key: String, serializable: bool },
+    /// Deletes a key.
+    Delete { key: String },
+    /// Grants a lease of so many seconds.
+    LeaseGrant { ttl_seconds: u32 },
+    /// Asks how long a lease has left.
+    LeaseTimeToLive { lease: i64 },
+}
+
+impl Call {
+    /// Whether the cluster's state may change by it.
+    pub fn is_write(&self) -> bool {
+        match self {
+            Self::Put { .. } | Self::Delete { .. } | Self::LeaseGrant { .. } => true,
+            Self::Get { .. } | Self::LeaseTimeToLive { .. } => false,
+        }
+    }
+
+    /// The key it is about, if any.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Put { key, .. } | Self::Get { key, .. } | Self::Delete { key } => Some(key),
+            Self::LeaseGrant { .. } | Self::LeaseTimeToLive { .. } => None,
+        }
+    }
+}
+
+/// What a client was told.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The operation happened.
+    Ok(Answer),
+    /// It did not happen and never will.
+    Fail { error: String },
+    /// Unknown: it may have happened or may still.
+    Info { error: String },
+}
+
+/// What an operation that happened gave back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The revision in the answer's header.
+    pub revision: i64,
+    /// The term in the answer's header.
+    pub term: u64,
+    /// What a read saw: the value and the revision that wrote it; `None` when the key was absent.
+    pub value: Option<(String, i64)>,
+    /// Keys deleted, or the lease granted, or seconds left; 0 where the call has no number.
+    pub number: i64,
+}

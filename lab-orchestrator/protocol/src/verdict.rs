@@ -1,0 +1,50 @@
+//! What the judges say of a run.
+
+use serde::{Deserialize, Serialize};
+
+/// A judgement has three values; the third always says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Judgement {
+    /// What was promised holds in this run.
+    Valid,
+    /// It could not be told from this run.
+    Unknown,
+    /// The promise was broken.
+    Invalid,
+}
+
+/// What one check says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// The check, such as `election_safety`.
+    pub check: String,
+    /// What it guards, in one sentence.
+    pub guards: String,
+    /// What it says.
+    pub judgement: Judgement,
+    /// The rule, the operations and times that show it, and why; one sentence.
+    pub because: String,
+    /// Sequence numbers of the events that show it.
+    pub evidence: Vec<u64>,
+}
+
+/// What a run is found to be: the worst of its checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The scenario.
+    pub scenario: String,
+    /// The worst judgement of all checks; unknown when there are none.
+    pub judgement: Judgement,
+    /// Every check.
+    pub checks: Vec<CheckResult>,
+}
+
+impl Verdict {
+    /// The verdict of these checks.
+    pub fn of(scenario: impl Into<String>, checks: Vec<CheckResult>) -> Self {
+        let judgement =
+            checks.iter().map(|check| check.judgement).max().unwrap_or(Judgement::Unknown);
+        Self { scenario: scenario.into(), judgement, checks }
+    }
+}

@@ -1,0 +1,3 @@
+//! A member of a cluster.
+
+fn main() {}
