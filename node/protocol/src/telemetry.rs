@@ -121,6 +121,48 @@ pub struct Status {
     pub state_bytes: u64,
 }
 
+impl Status {
+    /// The status of a member that knows nothing yet.
+    pub fn default_at(at_micros: u64) -> Self {
+        Self {
+            at_micros,
+            role: Role::Follower,
+            term: Term(0),
+            vote: None,
+            leader: None,
+            first: Index(1),
+            last: Index(0),
+            persisted: Index(0),
+            commit: Index(0),
+            applied: Index(0),
+            terms: Vec::new(),
+            revision: Revision(1),
+            tick_micros: 0,
+            election_elapsed_ticks: 0,
+            election_timeout_ticks: 0,
+            promotable: false,
+            voters: Vec::new(),
+            learners: Vec::new(),
+            progress: Vec::new(),
+            waiting_proposals: 0,
+            waiting_reads: 0,
+            leases: 0,
+            fsync_last_micros: 0,
+            state_bytes: 0,
+        }
+    }
+
+    /// Whether the two differ only in what passes by itself: the time and the countdown.
+    pub fn same_but_for_time(&self, other: &Self) -> bool {
+        let still = Self {
+            at_micros: other.at_micros,
+            election_elapsed_ticks: other.election_elapsed_ticks,
+            ..self.clone()
+        };
+        still == *other
+    }
+}
+
 /// One log entry in a few words, for whoever shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryBrief {

@@ -1,3 +1,7 @@
-//! A member of a cluster.
+//! `raft-node`: one member of a cluster.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    node::program::run(std::env::args().skip(1), node::training::Planted::default())
+}

@@ -1,0 +1,404 @@
+//! The apply thread: takes committed entries, changes the state machine, answers.
+//!
+//! One step takes what waits, applies it under one hold of the store's lock, hands the rows to the
+//! flush thread, then answers: a client that has its answer can read its write anywhere on this
+//! member.
+//!
+//! A change of the configuration stops it: what follows such an entry is applied only after the
+//! replica has put the change into effect and said what the configuration is now, so that the
+//! configuration stored with an index is the one that applied at it.
+//!
+//! Entries are the same on every member, and so is what comes of them: no answer depends on a clock,
+//! and an error that only this member would get ends the node.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use bytes::Bytes;
+use node_protocol::{Index, MemberId, Term};
+use parking_lot::{Mutex, RwLock};
+use raft::eraftpb::{
+    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry,
+    EntryType,
+};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::cluster::{ChangeError, Member, MemberChange, Membership};
+use crate::consensus::driver::{Refused, conf_change};
+use crate::consensus::waiters::{Answer, Waiters};
+use crate::flush::FlushItem;
+use crate::handle::{Glance, Refusal};
+use crate::kv::{Admission, Change, Command, CommandError, Op, Revised, RowsError, Store};
+use crate::lease::Lessor;
+use crate::progress::{Notice, Progress};
+use crate::recover::Recovered;
+use crate::replica::Input;
+use crate::storage::ReceivedSnapshot;
+use crate::training::{Break, Planted};
+use crate::watch::WatchHub;
+
+/// Entries applied under one hold of the store's lock; readers get in between.
+const ENTRIES_PER_HOLD: usize = 256;
+
+/// Keys looked at between two batches while a compaction removes rows.
+const KEYS_PER_COMPACTION: usize = 1_000;
+
+/// Items that may wait for the apply thread; the replica waits while there are as many.
+pub const ITEMS: usize = 1024;
+
+/// What the apply thread is given, in order.
+#[derive(Debug)]
+pub enum Item {
+    /// Committed entries, ascending, each once.
+    Entries(Vec<Entry>),
+    /// The configuration after the change at which the thread waits.
+    Configured(Box<ConfState>),
+    /// Reads to be served once this entry is applied.
+    Reads {
+        /// Which entry.
+        index: Index,
+        /// The reads.
+        reads: Vec<oneshot::Sender<Result<(), Refusal>>>,
+    },
+    /// A snapshot that replaces the state.
+    Install {
+        /// Where it lies.
+        received: ReceivedSnapshot,
+        /// Told when the state is durable, or why it is not.
+        done: SyncSender<Result<(), String>>,
+    },
+}
+
+/// Why the node cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The state cannot be read.
+    #[error("failed to read the state at entry {index}: {source}")]
+    Read {
+        /// While applying which entry.
+        index: Index,
+        /// Why.
+        source: RowsError,
+    },
+    /// An entry is not a command: it was written by a newer program, or memory is broken.
+    #[error("entry {index} is not a command this program knows: {source}; is another member newer?")]
+    Command {
+        /// Which entry.
+        index: Index,
+        /// Why.
+        source: CommandError,
+    },
+    /// An entry does not change the configuration as it says.
+    #[error("entry {index} is not a change of the configuration: {source}")]
+    Change {
+        /// Which entry.
+        index: Index,
+        /// Why.
+        source: Refused,
+    },
+    /// The flush thread is gone.
+    #[error("the flush thread ended")]
+    FlushEnded,
+}
+
+/// What the apply thread is made of.
+pub struct Parts {
+    /// The state machine.
+    pub store: Arc<RwLock<Store>>,
+    /// The members.
+    pub membership: Arc<RwLock<Membership>>,
+    /// Leases by the leader's time.
+    pub lessor: Arc<Mutex<Lessor>>,
+    /// Watches.
+    pub hub: Arc<WatchHub>,
+    /// Commands that wait here.
+    pub waiters: Arc<Waiters>,
+    /// What the replica looks at.
+    pub progress: Arc<Progress>,
+    /// What faces look at.
+    pub glance: Arc<Glance>,
+    /// To wake the replica; a full inbox wakes it as well.
+    pub replica: flume::Sender<Input>,
+    /// To the flush thread. Bounded: while it is full the apply thread waits.
+    pub flush: flume::Sender<FlushItem>,
+    /// When a lease was granted, for the leader to count from. Nothing else looks at it.
+    pub clock: Arc<dyn Clock>,
+    /// Planted bugs, in the training build.
+    pub planted: Planted,
+}
+
+/// The apply thread's state; see the module.
+pub struct Apply {
+    parts: Parts,
+    applied: (Index, Term),
+    /// Entries behind a change of the configuration that is not in effect yet.
+    held: VecDeque<Entry>,
+    changing: Option<Changing>,
+    reads: BTreeMap<Index, Vec<oneshot::Sender<Result<(), Refusal>>>>,
+    changes: Vec<Change>,
+    /// Revisions that watches have not been told of.
+    revised: Vec<Arc<Revised>>,
+    answers: Vec<(crate::kv::CommandId, Answer)>,
+    puts: u64,
+}
+
+/// A change of the configuration that waits to take effect.
+struct Changing {
+    index: Index,
+    term: Term,
+    answer: Option<(crate::kv::CommandId, Answer)>,
+}
+
+impl Apply {
+    /// Goes on behind what was recovered.
+    pub fn new(parts: Parts, applied: (Index, Term)) -> Self {
+        parts.progress.set_applied(applied.0);
+        Self {
+            parts,
+            applied,
+            held: VecDeque::new(),
+            changing: None,
+            reads: BTreeMap::new(),
+            changes: Vec::new(),
+            revised: Vec::new(),
+            answers: Vec::new(),
+            puts: 0,
+        }
+    }
+
+    /// Takes the items in and does all that can be done now.
+    pub fn step(&mut self, items: impl IntoIterator<Item = Item>) -> Result<(), ApplyError> {
+        for item in items {
+            match item {
+                Item::Entries(entries) => self.held.extend(entries),
+                Item::Configured(conf_state) => self.configured(*conf_state)?,
+                Item::Reads { index, reads } => self.reads.entry(index).or_default().extend(reads),
+                Item::Install { received, done } => self.install(received, &done)?,
+            }
+        }
+        if self.held.is_empty() && self.has_work() {
+            self.hand_on(None)?;
+        }
+        while self.changing.is_none() && !self.held.is_empty() {
+            self.apply_some()?;
+            self.hand_on(None)?;
+        }
+        self.serve();
+        Ok(())
+    }
+
+    /// Whether a step without items would do something: a compaction still removes rows.
+    pub fn has_work(&self) -> bool {
+        self.parts.store.read().is_compacting()
+    }
+
+    fn apply_some(&mut self) -> Result<(), ApplyError> {
+        let store = self.parts.store.clone();
+        let mut store = store.write();
+        for _ in 0..ENTRIES_PER_HOLD {
+            let Some(entry) = self.held.pop_front() else { break };
+            let (index, term) = (Index(entry.index), Term(entry.term));
+            assert_eq!(index.0, self.applied.0.0 + 1, "committed entries come in order");
+            match entry.get_entry_type() {
+                EntryType::EntryNormal if entry.data.is_empty() => self.applied = (index, term),
+                EntryType::EntryNormal => {
+                    self.command(&mut store, index, &entry.data)?;
+                    self.applied = (index, term);
+                }
+                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                    if self.change(&mut store, &entry)? {
+                        return Ok(());
+                    }
+                    self.applied = (index, term);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, store: &mut Store, index: Index, data: &Bytes) -> Result<(), ApplyError> {
+        let Command { id, low, op } =
+            Command::decode(data).map_err(|source| ApplyError::Command { index, source })?;
+        if store.admit(id, low) == Admission::Repeated {
+            return Ok(());
+        }
+        let answer = match op {
+            Op::Publish { member, name, client_urls, peer_urls: _ } => {
+                let mut membership = self.parts.membership.write();
+                self.changes.extend(membership.publish(member, name, client_urls));
+                Answer::Members(Ok(membership.members().cloned().collect()))
+            }
+            // Only a refused change comes as a plain command.
+            Op::ChangeMembers(change) => {
+                let refusal = MemberChange::decode(&change)
+                    .map_err(|_| ChangeError::BadUrls)
+                    .and_then(|change| self.parts.membership.read().check(&change));
+                Answer::Members(Err(refusal.err().unwrap_or(ChangeError::Unhealthy)))
+            }
+            op => {
+                if let Op::Put(_) = &op
+                    && self.parts.planted.has(Break::ApplySkips)
+                {
+                    self.puts += 1;
+                    if self.puts % 100 == self.parts.glance.member.0 % 100 {
+                        return Ok(());
+                    }
+                }
+                let applied =
+                    store.apply(&op).map_err(|source| ApplyError::Read { index, source })?;
+                if let Some(change) = applied.lease {
+                    self.parts.lessor.lock().follow(change, self.parts.clock.now_micros());
+                }
+                if let Some(revised) = applied.revised {
+                    self.revised.push(revised);
+                }
+                Answer::Kv(applied.result)
+            }
+        };
+        if self.parts.waiters.is_mine(id) {
+            self.answers.push((id, answer));
+        }
+        Ok(())
+    }
+
+    /// Starts a change of the configuration; whether there is anything to wait for.
+    fn change(&mut self, store: &mut Store, entry: &Entry) -> Result<bool, ApplyError> {
+        let (index, term) = (Index(entry.index), Term(entry.term));
+        let change =
+            conf_change(entry).map_err(|source| ApplyError::Change { index, source })?;
+        let mut answer = None;
+        let mut raft_change = change;
+        // Without a context it is raft's own leaving of a joint configuration.
+        let context = raft_change.as_ref().map(|change| change.context.clone()).unwrap_or_default();
+        if !context.is_empty() {
+            let Command { id, low, op } = Command::decode(&context)
+                .map_err(|source| ApplyError::Command { index, source })?;
+            if store.admit(id, low) == Admission::Repeated {
+                return Ok(false);
+            }
+            let result = self.change_members(&op);
+            if result.is_err() {
+                raft_change = None;
+            }
+            answer = self.parts.waiters.is_mine(id).then_some((id, Answer::Members(result)));
+        }
+        let members = self.parts.membership.read().members().cloned().collect();
+        self.parts.progress.notify(Notice::Configure { index, change: raft_change, members });
+        self.parts.replica.try_send(Input::Wake).ok();
+        self.changing = Some(Changing { index, term, answer });
+        Ok(true)
+    }
+
+    fn change_members(&mut self, op: &Op) -> Result<Vec<Member>, ChangeError> {
+        let Op::ChangeMembers(change) = op else { return Err(ChangeError::BadUrls) };
+        let change = MemberChange::decode(change).map_err(|_| ChangeError::BadUrls)?;
+        let mut membership = self.parts.membership.write();
+        membership.check(&change)?;
+        self.changes.extend(membership.apply(&change));
+        Ok(membership.members().cloned().collect())
+    }
+
+    fn configured(&mut self, conf_state: ConfState) -> Result<(), ApplyError> {
+        let Some(Changing { index, term, answer }) = self.changing.take() else { return Ok(()) };
+        self.applied = (index, term);
+        self.answers.extend(answer);
+        self.hand_on(Some(conf_state))
+    }
+
+    /// Hands what was changed to the flush thread, then answers.
+    fn hand_on(&mut self, conf_state: Option<ConfState>) -> Result<(), ApplyError> {
+        let (applied, applied_term) = self.applied;
+        let mut changes = std::mem::take(&mut self.changes);
+        let last_row = {
+            let mut store = self.parts.store.write();
+            store.compact_some(KEYS_PER_COMPACTION);
+            changes.append(&mut store.take_changes());
+            store.last_row()
+        };
+        let item = FlushItem::Applied { changes, last_row, applied, applied_term, conf_state };
+        self.parts.flush.send(item).map_err(|_| ApplyError::FlushEnded)?;
+        self.parts.progress.set_applied(applied);
+        self.parts.glance.applied.store(applied.0, std::sync::atomic::Ordering::Release);
+        for revised in self.revised.drain(..) {
+            self.parts.hub.publish(&revised);
+        }
+        for (id, answer) in self.answers.drain(..) {
+            self.parts.waiters.answer(id, answer);
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self) {
+        while let Some(first) = self.reads.first_entry() {
+            if *first.key() > self.applied.0 {
+                return;
+            }
+            for read in first.remove() {
+                // Whoever asked may have gone.
+                read.send(Ok(())).ok();
+            }
+        }
+    }
+
+    fn install(
+        &mut self,
+        received: ReceivedSnapshot,
+        done: &SyncSender<Result<(), String>>,
+    ) -> Result<(), ApplyError> {
+        // raft-rs hands out no entries beyond a snapshot before it is installed.
+        self.held.clear();
+        self.changing = None;
+        let (reply, wait) = std::sync::mpsc::sync_channel(1);
+        let item = FlushItem::Install { received, reply };
+        self.parts.flush.send(item).map_err(|_| ApplyError::FlushEnded)?;
+        match wait.recv().map_err(|_| ApplyError::FlushEnded)? {
+            Ok(recovered) => {
+                self.replace(*recovered);
+                done.send(Ok(())).ok();
+            }
+            Err(why) => drop(done.send(Err(why))),
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, recovered: Recovered) {
+        let Recovered { store, membership, applied, applied_term, conf_state: _ } = recovered;
+        let leases = recovered_leases(&store);
+        self.parts.lessor.lock().replace(leases, self.parts.clock.now_micros());
+        *self.parts.store.write() = store;
+        *self.parts.membership.write() = membership;
+        self.applied = (applied, applied_term);
+        self.parts.progress.set_applied(applied);
+        self.parts.glance.applied.store(applied.0, std::sync::atomic::Ordering::Release);
+        let members = self.parts.membership.read().members().cloned().collect();
+        let notice = Notice::Installed { index: applied, term: applied_term, members };
+        self.parts.progress.notify(notice);
+        self.parts.hub.jump(self.parts.store.read().revision());
+    }
+}
+
+/// The leases of a store, as the lessor takes them.
+pub fn recovered_leases(store: &Store) -> Vec<(i64, i64)> {
+    store.leases().iter().map(|(id, lease)| (*id, lease.ttl_seconds)).collect()
+}
+
+/// A change of members as raft-rs is told it.
+pub fn as_raft(change: &MemberChange) -> ConfChangeV2 {
+    let (kind, id): (_, MemberId) = match change {
+        MemberChange::Add(member) if member.learner => (ConfChangeType::AddLearnerNode, member.id),
+        MemberChange::Add(member) => (ConfChangeType::AddNode, member.id),
+        MemberChange::Promote(id) => (ConfChangeType::AddNode, *id),
+        MemberChange::Remove(id) => (ConfChangeType::RemoveNode, *id),
+        // A voter that stays one, or a learner: raft-rs changes nothing.
+        MemberChange::UpdatePeerUrls { id, .. } => (ConfChangeType::AddNode, *id),
+    };
+    let mut single = ConfChangeSingle::default();
+    single.set_change_type(kind);
+    single.node_id = id.0;
+    let mut raft = ConfChangeV2::default();
+    raft.set_transition(ConfChangeTransition::Auto);
+    raft.mut_changes().push(single);
+    raft
+}

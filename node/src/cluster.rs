@@ -1,0 +1,727 @@
+//! Identity and membership: who is a member, under which id, and what may change.
+//!
+//! Ids are derived, never invented: a member's from its peer URLs and the cluster token, the
+//! cluster's from its first members' ids. So three operators who type the same flags on three
+//! machines get the same cluster, and a new token gives another one.
+//!
+//! ```text
+//!  member id  = first 8 bytes of SHA-1(sorted peer URLs · token [· unix seconds, when added later])
+//!  cluster id = first 8 bytes of SHA-1(member ids, ascending, 8 bytes each)
+//! ```
+//!
+//! [`Membership`] is part of the replicated state: every member holds the same one after the same
+//! entry. An id that was removed never returns, because a member that comes back with an old disk
+//! could break promises its quorum relied on.
+//!
+//! Left out: anything that needs to know who is reachable. The leader judges that before it
+//! proposes a change.
+//!
+//! Source: etcd-io/etcd `server/etcdserver/api/membership/{member,cluster}.go`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use etcd_api::etcdserverpb;
+use node_protocol::{ClusterId, MemberId};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+
+use crate::kv::{Change, Table};
+use crate::urls::{Url, UrlError, join};
+
+/// Learners a cluster may have at a time (etcd's limit).
+pub const MAX_LEARNERS: usize = 1;
+
+/// Longest encoding of a change; what a log entry's context may hold.
+const MAX_RECORD_BYTES: usize = 64 * 1024;
+
+/// Version byte before every change.
+const RECORD_VERSION: u8 = 1;
+
+/// The id of a member with these peer URLs.
+///
+/// `added_at_unix_seconds` is `None` for a cluster's first members, so that all of them compute
+/// the same id, and the wall clock's seconds for one added later, so that a member which once
+/// had these URLs is not confused with it.
+pub fn member_id(
+    peer_urls: &[String],
+    token: &str,
+    added_at_unix_seconds: Option<u64>,
+) -> MemberId {
+    let mut sorted: Vec<&str> = peer_urls.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let mut hash = Sha1::new();
+    for url in sorted {
+        hash.update(url);
+    }
+    hash.update(token);
+    if let Some(seconds) = added_at_unix_seconds {
+        hash.update(seconds.to_string());
+    }
+    MemberId(first_eight(hash))
+}
+
+/// The id of a cluster whose first members have these ids, in any order.
+pub fn cluster_id(ids: impl IntoIterator<Item = MemberId>) -> ClusterId {
+    let mut hash = Sha1::new();
+    for id in ids.into_iter().collect::<BTreeSet<_>>() {
+        hash.update(id.0.to_be_bytes());
+    }
+    ClusterId(first_eight(hash))
+}
+
+fn first_eight(hash: Sha1) -> u64 {
+    let digest = hash.finalize();
+    u64::from_be_bytes(digest[..8].try_into().expect("a SHA-1 digest has twenty bytes"))
+}
+
+/// A member, as every member knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name; empty until it has started and published it.
+    pub name: String,
+    /// Where other members reach it; never empty, sorted.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it; empty until it has started and published them.
+    pub client_urls: Vec<String>,
+    /// Receives the log, has no vote.
+    pub learner: bool,
+}
+
+/// A change of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// Add a voter or a learner.
+    Add(Member),
+    /// Remove a member for good.
+    Remove(MemberId),
+    /// Replace where a member is reached by the others.
+    UpdatePeerUrls {
+        /// Which member.
+        id: MemberId,
+        /// Its peer URLs from now on.
+        urls: Vec<String>,
+    },
+    /// Make a learner a voter.
+    Promote(MemberId),
+}
+
+/// Why a change is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// No member has the id.
+    #[error("member not found")]
+    NotFound,
+    /// The id was removed; it never returns.
+    #[error("member was removed")]
+    Removed,
+    /// A member with this id exists.
+    #[error("member ID already exist")]
+    IdExists,
+    /// Another member has one of the peer URLs.
+    #[error("Peer URLs already exists")]
+    PeerUrlExists,
+    /// The URLs are missing or malformed.
+    #[error("given member URLs are invalid")]
+    BadUrls,
+    /// There are [`MAX_LEARNERS`] learners.
+    #[error("too many learner members in cluster")]
+    TooManyLearners,
+    /// Only a learner can be promoted.
+    #[error("can only promote a learner member")]
+    NotLearner,
+    /// The learner lacks too much of the log.
+    #[error("can only promote a learner member which is in sync with leader")]
+    LearnerNotReady,
+    /// After the change too few members that run would be left to make a quorum.
+    #[error("re-configuration failed due to not enough started members")]
+    NotEnoughStarted,
+    /// Too few members are reachable to change the configuration safely.
+    #[error("unhealthy cluster")]
+    Unhealthy,
+}
+
+/// Bytes are not a change or row of this version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Longer than any record may be.
+    #[error("membership record of {0} bytes, at most {MAX_RECORD_BYTES} are allowed")]
+    TooLong(usize),
+    /// Written by a program that speaks another version.
+    #[error("membership record of version {0}, this program reads {RECORD_VERSION}")]
+    Version(u8),
+    /// Damaged, or not a record at all.
+    #[error("damaged membership record")]
+    Damaged,
+}
+
+/// How a member is written down; kept apart from [`Member`] so that the bytes stay when it moves.
+#[derive(Serialize, Deserialize)]
+struct MemberRecord {
+    id: u64,
+    name: String,
+    peer_urls: Vec<String>,
+    client_urls: Vec<String>,
+    learner: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum ChangeRecord {
+    Add(MemberRecord),
+    Remove(u64),
+    UpdatePeerUrls(u64, Vec<String>),
+    Promote(u64),
+}
+
+impl From<&Member> for MemberRecord {
+    fn from(member: &Member) -> Self {
+        let Member { id, name, peer_urls, client_urls, learner } = member.clone();
+        Self { id: id.0, name, peer_urls, client_urls, learner }
+    }
+}
+
+impl From<MemberRecord> for Member {
+    fn from(record: MemberRecord) -> Self {
+        let MemberRecord { id, name, peer_urls, client_urls, learner } = record;
+        Self { id: MemberId(id), name, peer_urls, client_urls, learner }
+    }
+}
+
+fn encode_record(record: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(record, vec![RECORD_VERSION]).expect("every record has an encoding")
+}
+
+fn decode_record<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RecordError> {
+    if bytes.len() > MAX_RECORD_BYTES {
+        return Err(RecordError::TooLong(bytes.len()));
+    }
+    let (&version, body) = bytes.split_first().ok_or(RecordError::Damaged)?;
+    if version != RECORD_VERSION {
+        return Err(RecordError::Version(version));
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((record, [])) => Ok(record),
+        Ok(_) | Err(_) => Err(RecordError::Damaged),
+    }
+}
+
+impl MemberChange {
+    /// Which member it is about.
+    pub fn member(&self) -> MemberId {
+        match self {
+            Self::Add(member) => member.id,
+            Self::Remove(id) | Self::Promote(id) | Self::UpdatePeerUrls { id, .. } => *id,
+        }
+    }
+
+    /// The bytes that travel with the log entry.
+    pub fn encode(&self) -> Vec<u8> {
+        encode_record(&match self {
+            Self::Add(member) => ChangeRecord::Add(member.into()),
+            Self::Remove(id) => ChangeRecord::Remove(id.0),
+            Self::UpdatePeerUrls { id, urls } => ChangeRecord::UpdatePeerUrls(id.0, urls.clone()),
+            Self::Promote(id) => ChangeRecord::Promote(id.0),
+        })
+    }
+
+    /// Reads what [`MemberChange::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        Ok(match decode_record(bytes)? {
+            ChangeRecord::Add(member) => Self::Add(member.into()),
+            ChangeRecord::Remove(id) => Self::Remove(MemberId(id)),
+            ChangeRecord::UpdatePeerUrls(id, urls) => {
+                Self::UpdatePeerUrls { id: MemberId(id), urls }
+            }
+            ChangeRecord::Promote(id) => Self::Promote(MemberId(id)),
+        })
+    }
+}
+
+/// The members of a cluster, and the ids that were removed from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    members: BTreeMap<MemberId, Member>,
+    removed: BTreeSet<MemberId>,
+}
+
+impl Membership {
+    /// A new cluster's membership.
+    pub fn bootstrap(members: impl IntoIterator<Item = Member>) -> Self {
+        let members = members.into_iter().map(|member| (member.id, member)).collect();
+        Self { members, removed: BTreeSet::new() }
+    }
+
+    /// Reads the rows of [`Table::Members`], in any order.
+    pub fn load<'a>(
+        rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<Self, RecordError> {
+        let mut membership = Self::default();
+        for (key, value) in rows {
+            let id =
+                MemberId(u64::from_be_bytes(key.try_into().map_err(|_| RecordError::Damaged)?));
+            if value.is_empty() {
+                membership.removed.insert(id);
+                continue;
+            }
+            let wire = etcdserverpb::Member::decode(value).map_err(|_| RecordError::Damaged)?;
+            if wire.id != id.0 {
+                return Err(RecordError::Damaged);
+            }
+            membership.members.insert(id, wire.into());
+        }
+        Ok(membership)
+    }
+
+    /// Everything as rows of [`Table::Members`], ascending by key.
+    pub fn rows(&self) -> Vec<Change> {
+        let ids: BTreeSet<MemberId> = self.members.keys().chain(&self.removed).copied().collect();
+        ids.into_iter().map(|id| self.row(id)).collect()
+    }
+
+    /// The members, ascending by id.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// The member with this id.
+    pub fn get(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// Whether the id was removed.
+    pub fn removed(&self, id: MemberId) -> bool {
+        self.removed.contains(&id)
+    }
+
+    /// Ids of the voters, ascending.
+    pub fn voters(&self) -> Vec<MemberId> {
+        self.members.values().filter(|member| !member.learner).map(|member| member.id).collect()
+    }
+
+    /// Ids of the learners, ascending.
+    pub fn learners(&self) -> Vec<MemberId> {
+        self.members.values().filter(|member| member.learner).map(|member| member.id).collect()
+    }
+
+    /// Whether the change is possible by what every member knows.
+    ///
+    /// Asked twice: before a change is proposed, and again when it is applied, because another
+    /// may have been applied in between. The second answer is the same on every member.
+    pub fn check(&self, change: &MemberChange) -> Result<(), ChangeError> {
+        let id = change.member();
+        if self.removed(id) {
+            return Err(ChangeError::Removed);
+        }
+        let existing = self.get(id);
+        match (change, existing) {
+            (MemberChange::Add(_), Some(_)) => Err(ChangeError::IdExists),
+            (MemberChange::Add(member), None) => {
+                self.check_urls(id, &member.peer_urls)?;
+                if member.learner && self.learners().len() >= MAX_LEARNERS {
+                    return Err(ChangeError::TooManyLearners);
+                }
+                Ok(())
+            }
+            (_, None) => Err(ChangeError::NotFound),
+            (MemberChange::Remove(_), Some(member)) => {
+                // A cluster without a voter could never do anything again.
+                if !member.learner && self.voters().len() == 1 {
+                    return Err(ChangeError::NotEnoughStarted);
+                }
+                Ok(())
+            }
+            (MemberChange::UpdatePeerUrls { urls, .. }, Some(_)) => self.check_urls(id, urls),
+            (MemberChange::Promote(_), Some(member)) if member.learner => Ok(()),
+            (MemberChange::Promote(_), Some(_)) => Err(ChangeError::NotLearner),
+        }
+    }
+
+    /// Carries a checked change out; returns the rows that changed.
+    pub fn apply(&mut self, change: &MemberChange) -> Vec<Change> {
+        let id = change.member();
+        match change {
+            MemberChange::Add(member) => {
+                let mut member = member.clone();
+                member.peer_urls.sort_unstable();
+                self.members.insert(id, member);
+            }
+            MemberChange::Remove(_) => {
+                self.members.remove(&id);
+                self.removed.insert(id);
+            }
+            MemberChange::UpdatePeerUrls { urls, .. } => {
+                let Some(member) = self.members.get_mut(&id) else { return Vec::new() };
+                member.peer_urls = urls.clone();
+                member.peer_urls.sort_unstable();
+            }
+            MemberChange::Promote(_) => {
+                let Some(member) = self.members.get_mut(&id) else { return Vec::new() };
+                member.learner = false;
+            }
+        }
+        vec![self.row(id)]
+    }
+
+    /// Notes what a started member says of itself; returns the rows that changed. A member that
+    /// is not (or no longer) one changes nothing.
+    pub fn publish(&mut self, id: MemberId, name: String, client_urls: Vec<String>) -> Vec<Change> {
+        match self.members.get_mut(&id) {
+            Some(member) if member.name != name || member.client_urls != client_urls => {
+                member.name = name;
+                member.client_urls = client_urls;
+                vec![self.row(id)]
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    fn check_urls(&self, id: MemberId, urls: &[String]) -> Result<(), ChangeError> {
+        if urls.is_empty() || urls.iter().any(|url| Url::parse(url).is_err()) {
+            return Err(ChangeError::BadUrls);
+        }
+        let taken = self
+            .members()
+            .filter(|member| member.id != id)
+            .any(|member| member.peer_urls.iter().any(|url| urls.contains(url)));
+        if taken { Err(ChangeError::PeerUrlExists) } else { Ok(()) }
+    }
+
+    /// A member's row: etcd's message for it, or nothing at all for one that was removed.
+    fn row(&self, id: MemberId) -> Change {
+        let value = match self.members.get(&id) {
+            Some(member) => etcdserverpb::Member::from(member).encode_to_vec(),
+            None => Vec::new(),
+        };
+        Change {
+            table: Table::Members,
+            key: Bytes::copy_from_slice(&id.0.to_be_bytes()),
+            value: Some(Bytes::from(value)),
+        }
+    }
+}
+
+impl From<&Member> for etcdserverpb::Member {
+    fn from(member: &Member) -> Self {
+        let Member { id, name, peer_urls, client_urls, learner } = member.clone();
+        Self { id: id.0, name, peer_urls, client_urls, is_learner: learner }
+    }
+}
+
+impl From<etcdserverpb::Member> for Member {
+    fn from(wire: etcdserverpb::Member) -> Self {
+        let etcdserverpb::Member { id, name, peer_urls, client_urls, is_learner } = wire;
+        Self { id: MemberId(id), name, peer_urls, client_urls, learner: is_learner }
+    }
+}
+
+/// What `--initial-cluster` says: each first member's name and peer URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialCluster {
+    members: BTreeMap<String, Vec<Url>>,
+}
+
+/// Why a list of first members cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InitialClusterError {
+    /// An entry is not `name=URL`.
+    #[error("\"{0}\" is not of the form name=http://host:port")]
+    Entry(String),
+    /// The URL of an entry is malformed.
+    #[error("{0}")]
+    Url(#[from] UrlError),
+    /// Two entries have the same URL.
+    #[error("initial cluster {0} has duplicate url")]
+    DuplicateUrl(String),
+    /// The member that reads it is not in it.
+    #[error("couldn't find local name \"{0}\" in the initial cluster configuration")]
+    LocalName(String),
+    /// It lists a URL of this member which this member does not advertise.
+    #[error(
+        "--initial-cluster has {missing} but missing from --initial-advertise-peer-urls={advertised}"
+    )]
+    NotAdvertised {
+        /// `name=URL` of what is missing.
+        missing: String,
+        /// What is advertised.
+        advertised: String,
+    },
+    /// This member advertises a URL that is not listed.
+    #[error(
+        "--initial-advertise-peer-urls has {missing} but missing from --initial-cluster={cluster}"
+    )]
+    NotListed {
+        /// What is missing.
+        missing: String,
+        /// What is listed for this member.
+        cluster: String,
+    },
+}
+
+impl InitialCluster {
+    /// Reads `m1=http://h1:2380,m2=http://h2:2380`; a name may come several times, with one URL
+    /// each.
+    pub fn parse(text: &str) -> Result<Self, InitialClusterError> {
+        let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for entry in text.split(',').map(str::trim) {
+            let (name, url) = entry
+                .split_once('=')
+                .filter(|(name, _)| !name.is_empty())
+                .ok_or_else(|| InitialClusterError::Entry(entry.to_owned()))?;
+            let url = Url::parse(url)?;
+            if !seen.insert(url.clone()) {
+                return Err(InitialClusterError::DuplicateUrl(text.to_owned()));
+            }
+            members.entry(name.to_owned()).or_default().push(url);
+        }
+        for urls in members.values_mut() {
+            urls.sort_unstable();
+        }
+        Ok(Self { members })
+    }
+
+    /// Checks that the member `name`, which advertises `advertised`, is listed just so.
+    pub fn check_local(&self, name: &str, advertised: &[Url]) -> Result<(), InitialClusterError> {
+        let listed = self
+            .members
+            .get(name)
+            .ok_or_else(|| InitialClusterError::LocalName(name.to_owned()))?;
+        let prefixed = |urls: &[&Url]| {
+            urls.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(",")
+        };
+        let missing: Vec<&Url> = listed.iter().filter(|url| !advertised.contains(url)).collect();
+        if !missing.is_empty() {
+            return Err(InitialClusterError::NotAdvertised {
+                missing: prefixed(&missing),
+                advertised: join(advertised),
+            });
+        }
+        let unlisted: Vec<Url> =
+            advertised.iter().filter(|url| !listed.contains(url)).cloned().collect();
+        if !unlisted.is_empty() {
+            return Err(InitialClusterError::NotListed {
+                missing: join(&unlisted),
+                cluster: prefixed(&listed.iter().collect::<Vec<_>>()),
+            });
+        }
+        Ok(())
+    }
+
+    /// The names, ascending.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
+    /// The first members, ascending by id, as voters without client URLs.
+    pub fn members(&self, token: &str) -> Vec<Member> {
+        let mut members: Vec<Member> = self
+            .members
+            .iter()
+            .map(|(name, urls)| {
+                let peer_urls: Vec<String> =
+                    urls.iter().map(|url| url.as_str().to_owned()).collect();
+                Member {
+                    id: member_id(&peer_urls, token, None),
+                    name: name.clone(),
+                    peer_urls,
+                    client_urls: Vec::new(),
+                    learner: false,
+                }
+            })
+            .collect();
+        members.sort_unstable_by_key(|member| member.id);
+        members
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64, url: &str, learner: bool) -> Member {
+        Member {
+            id: MemberId(id),
+            name: format!("m{id}"),
+            peer_urls: vec![url.into()],
+            client_urls: Vec::new(),
+            learner,
+        }
+    }
+
+    fn three() -> Membership {
+        Membership::bootstrap([
+            member(1, "http://a:1", false),
+            member(2, "http://b:1", false),
+            member(3, "http://c:1", true),
+        ])
+    }
+
+    #[test]
+    fn ids_are_etcds() {
+        let id = member_id(&["http://localhost:2380".into()], "etcd-cluster", None);
+        assert_eq!(id.to_string(), "8e9e05c52164694d");
+        assert_eq!(cluster_id([id]).to_string(), "cdf818194e3a8c32");
+        let both = ["http://b:1".to_owned(), "http://a:1".to_owned()];
+        let swapped = [both[1].clone(), both[0].clone()];
+        assert_eq!(member_id(&both, "t", None), member_id(&swapped, "t", None));
+        assert_ne!(member_id(&both, "t", None), member_id(&both, "t", Some(1)));
+        assert_eq!(cluster_id([MemberId(2), MemberId(1)]), cluster_id([MemberId(1), MemberId(2)]));
+    }
+
+    #[test]
+    fn a_change_is_judged_by_who_is_there() {
+        let mut membership = three();
+        membership.apply(&MemberChange::Add(member(9, "http://z:1", false)));
+        membership.apply(&MemberChange::Remove(MemberId(9)));
+        let urls = |text: &str| vec![text.to_owned()];
+        for (change, expected) in [
+            (MemberChange::Add(member(4, "http://d:1", false)), Ok(())),
+            (MemberChange::Add(member(1, "http://d:1", false)), Err(ChangeError::IdExists)),
+            (MemberChange::Add(member(4, "http://a:1", false)), Err(ChangeError::PeerUrlExists)),
+            (MemberChange::Add(member(4, "d", false)), Err(ChangeError::BadUrls)),
+            (MemberChange::Add(member(4, "http://d:1", true)), Err(ChangeError::TooManyLearners)),
+            (MemberChange::Add(member(9, "http://d:1", false)), Err(ChangeError::Removed)),
+            (MemberChange::Remove(MemberId(2)), Ok(())),
+            (MemberChange::Remove(MemberId(7)), Err(ChangeError::NotFound)),
+            (MemberChange::Remove(MemberId(9)), Err(ChangeError::Removed)),
+            (MemberChange::Promote(MemberId(3)), Ok(())),
+            (MemberChange::Promote(MemberId(1)), Err(ChangeError::NotLearner)),
+            (MemberChange::Promote(MemberId(7)), Err(ChangeError::NotFound)),
+            (MemberChange::UpdatePeerUrls { id: MemberId(1), urls: urls("http://a:1") }, Ok(())),
+            (
+                MemberChange::UpdatePeerUrls { id: MemberId(1), urls: urls("http://b:1") },
+                Err(ChangeError::PeerUrlExists),
+            ),
+            (
+                MemberChange::UpdatePeerUrls { id: MemberId(1), urls: Vec::new() },
+                Err(ChangeError::BadUrls),
+            ),
+        ] {
+            assert_eq!(membership.check(&change), expected, "{change:?}");
+        }
+        let lonely = Membership::bootstrap([member(1, "http://a:1", false)]);
+        assert_eq!(
+            lonely.check(&MemberChange::Remove(MemberId(1))),
+            Err(ChangeError::NotEnoughStarted)
+        );
+    }
+
+    #[test]
+    fn rows_read_back_as_the_membership_they_were_written_from() {
+        let mut membership = three();
+        let mut rows: BTreeMap<Bytes, Bytes> = BTreeMap::new();
+        let mut changes = membership.rows();
+        changes.extend(membership.publish(MemberId(1), "one".into(), vec!["http://a:2".into()]));
+        changes.extend(membership.apply(&MemberChange::Promote(MemberId(3))));
+        changes.extend(membership.apply(&MemberChange::Remove(MemberId(2))));
+        changes.extend(membership.apply(&MemberChange::UpdatePeerUrls {
+            id: MemberId(1),
+            urls: vec!["http://y:1".into(), "http://x:1".into()],
+        }));
+        for Change { key, value, .. } in changes {
+            rows.insert(key, value.expect("membership never deletes a row"));
+        }
+        let read = Membership::load(rows.iter().map(|(key, value)| (&key[..], &value[..])));
+        assert_eq!(read, Ok(membership.clone()));
+        assert_eq!(membership.voters(), [MemberId(1), MemberId(3)]);
+        assert!(membership.removed(MemberId(2)));
+        let first = membership.get(MemberId(1)).expect("is a member");
+        assert_eq!(first.peer_urls, ["http://x:1", "http://y:1"]);
+        assert!(
+            membership.publish(MemberId(1), "one".into(), vec!["http://a:2".into()]).is_empty()
+        );
+        assert!(membership.publish(MemberId(2), "two".into(), Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn changes_read_back_and_garbage_is_refused() {
+        for change in [
+            MemberChange::Add(member(4, "http://d:1", true)),
+            MemberChange::Remove(MemberId(u64::MAX)),
+            MemberChange::UpdatePeerUrls { id: MemberId(1), urls: vec!["http://d:1".into()] },
+            MemberChange::Promote(MemberId(3)),
+        ] {
+            let bytes = change.encode();
+            assert_eq!(MemberChange::decode(&bytes), Ok(change));
+            assert!(MemberChange::decode(&bytes[..bytes.len() - 1]).is_err());
+            let longer = [&bytes[..], &[0]].concat();
+            assert_eq!(MemberChange::decode(&longer), Err(RecordError::Damaged));
+        }
+        assert_eq!(MemberChange::decode(&[]), Err(RecordError::Damaged));
+        assert_eq!(MemberChange::decode(&[9, 1]), Err(RecordError::Version(9)));
+        let huge = vec![1; MAX_RECORD_BYTES + 1];
+        assert_eq!(MemberChange::decode(&huge), Err(RecordError::TooLong(MAX_RECORD_BYTES + 1)));
+    }
+
+    /// Yesterday's bytes still read: these were written by the first version.
+    #[test]
+    fn a_change_has_these_bytes() {
+        let change = MemberChange::Add(Member {
+            id: MemberId(300),
+            name: "m".into(),
+            peer_urls: vec!["http://d:1".into()],
+            client_urls: Vec::new(),
+            learner: true,
+        });
+        let bytes = b"\x01\x00\xac\x02\x01m\x01\x0ahttp://d:1\x00\x01";
+        assert_eq!(change.encode(), bytes);
+        assert_eq!(MemberChange::decode(bytes), Ok(change));
+    }
+
+    #[test]
+    fn first_members_are_read_from_one_line() {
+        let line = "m2=http://b:2380,m1=http://a:2380,m1=http://a:1";
+        let cluster = InitialCluster::parse(line).expect("is well formed");
+        assert_eq!(cluster.names().collect::<Vec<_>>(), ["m1", "m2"]);
+        let members = cluster.members("token");
+        assert!(members.is_sorted_by_key(|member| member.id));
+        let first = members.iter().find(|member| member.name == "m1").expect("is listed");
+        assert_eq!(first.peer_urls, ["http://a:1", "http://a:2380"]);
+        for (line, expected) in [
+            ("", "\"\" is not of the form name=http://host:port"),
+            ("m1", "\"m1\" is not of the form name=http://host:port"),
+            ("m1=a:1", "URL scheme must be http, https, unix, or unixs: a:1"),
+            (
+                "m1=http://a:1,m2=http://a:1",
+                "initial cluster m1=http://a:1,m2=http://a:1 has duplicate url",
+            ),
+        ] {
+            let error = InitialCluster::parse(line).expect_err(line);
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_member_must_be_listed_as_it_advertises_itself() {
+        let cluster = InitialCluster::parse("m1=http://a:1,m2=http://b:1").expect("well formed");
+        for (name, advertised, expected) in [
+            ("m1", "http://a:1", None),
+            (
+                "m3",
+                "http://a:1",
+                Some("couldn't find local name \"m3\" in the initial cluster configuration"),
+            ),
+            (
+                "m1",
+                "http://x:1",
+                Some(
+                    "--initial-cluster has m1=http://a:1 but missing from --initial-advertise-peer-urls=http://x:1",
+                ),
+            ),
+            (
+                "m1",
+                "http://a:1,http://x:1",
+                Some(
+                    "--initial-advertise-peer-urls has http://x:1 but missing from --initial-cluster=m1=http://a:1",
+                ),
+            ),
+        ] {
+            let advertised = Url::parse_list(advertised).expect("well formed");
+            let seen = cluster.check_local(name, &advertised).err().map(|error| error.to_string());
+            assert_eq!(seen.as_deref(), expected);
+        }
+    }
+}

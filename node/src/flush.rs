@@ -1,0 +1,173 @@
+//! The flush thread: writes the state behind, in few and large durable transactions.
+//!
+//! What is applied is in the log already, so it may be lost from the state and applied again. The
+//! thread gathers changes and writes them together with the applied index in one transaction;
+//! only then may the log forget them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+
+use node_protocol::{Index, Term};
+use parking_lot::RwLock;
+use raft::eraftpb::ConfState;
+
+use crate::handle::Glance;
+use crate::kv::{Change, RowKey, Store};
+use crate::metrics::Metrics;
+use crate::progress::Progress;
+use crate::recover::{self, Recovered};
+use crate::storage::{FlushBatch, ReceivedSnapshot, State, StateError};
+
+/// Changes that make a flush worth its fsyncs, if the last one is [`REST_MICROS`] ago.
+const ENOUGH: usize = 1_000;
+
+/// Changes that are flushed at once whatever the time.
+const PLENTY: usize = 10_000;
+
+/// Shortest time between two flushes of fewer than [`PLENTY`].
+const REST_MICROS: u64 = 20_000;
+
+/// Longest time a change waits.
+const LONGEST_MICROS: u64 = 100_000;
+
+/// Items that may wait for the flush thread; the apply thread waits while there are as many.
+pub const ITEMS: usize = 4096;
+
+/// What the flush thread is given, in order.
+#[derive(Debug)]
+pub enum FlushItem {
+    /// What applying brought.
+    Applied {
+        /// In the order in which they happened.
+        changes: Vec<Change>,
+        /// The newest row among them or before them.
+        last_row: RowKey,
+        /// The last entry applied.
+        applied: Index,
+        /// Its term.
+        applied_term: Term,
+        /// The configuration at that entry, when it changed.
+        conf_state: Option<ConfState>,
+    },
+    /// A snapshot that replaces the state.
+    Install {
+        /// Where it lies.
+        received: ReceivedSnapshot,
+        /// Given what the new state holds, or why it could not be installed.
+        reply: SyncSender<Result<Box<Recovered>, String>>,
+    },
+}
+
+/// The flush thread's state; see the module.
+pub struct Flush {
+    state: Arc<State>,
+    store: Arc<RwLock<Store>>,
+    progress: Arc<Progress>,
+    glance: Arc<Glance>,
+    metrics: Arc<Metrics>,
+    pending: Vec<Change>,
+    reached: Option<(Index, Term, RowKey)>,
+    conf_state: Option<ConfState>,
+    first_at_micros: u64,
+    flushed_at_micros: u64,
+}
+
+impl Flush {
+    /// Nothing waits yet.
+    pub fn new(
+        state: Arc<State>,
+        store: Arc<RwLock<Store>>,
+        progress: Arc<Progress>,
+        glance: Arc<Glance>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let flush = Self {
+            state,
+            store,
+            progress,
+            glance,
+            metrics,
+            pending: Vec::new(),
+            reached: None,
+            conf_state: None,
+            first_at_micros: 0,
+            flushed_at_micros: 0,
+        };
+        flush.measure();
+        flush
+    }
+
+    /// Notes the size of the state file; if it cannot be measured, the last size stays.
+    fn measure(&self) {
+        if let Ok(bytes) = self.state.bytes_on_disk() {
+            self.glance.state_bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes items in and flushes if it is time; returns when it will be, if anything waits.
+    pub fn step(
+        &mut self,
+        items: impl IntoIterator<Item = FlushItem>,
+        now_micros: u64,
+    ) -> Result<Option<u64>, StateError> {
+        for item in items {
+            match item {
+                FlushItem::Applied { changes, last_row, applied, applied_term, conf_state } => {
+                    if self.reached.is_none() {
+                        self.first_at_micros = now_micros;
+                    }
+                    self.pending.extend(changes);
+                    self.reached = Some((applied, applied_term, last_row));
+                    self.conf_state = conf_state.or(self.conf_state.take());
+                }
+                FlushItem::Install { received, reply } => {
+                    self.pending.clear();
+                    self.reached = None;
+                    self.conf_state = None;
+                    let installed = self.install(received).map(Box::new);
+                    reply.send(installed.map_err(|error| format!("{error:#}"))).ok();
+                }
+            }
+        }
+        if self.reached.is_none() {
+            return Ok(None);
+        }
+        let due = match self.pending.len() {
+            PLENTY.. => now_micros,
+            ENOUGH.. => self.flushed_at_micros + REST_MICROS,
+            _ => self.first_at_micros + LONGEST_MICROS,
+        };
+        if due > now_micros {
+            return Ok(Some(due));
+        }
+        self.flush()?;
+        self.flushed_at_micros = now_micros;
+        Ok(None)
+    }
+
+    /// Writes what waits.
+    pub fn flush(&mut self) -> Result<(), StateError> {
+        let Some((applied, applied_term, last_row)) = self.reached.take() else { return Ok(()) };
+        let changes = std::mem::take(&mut self.pending);
+        let took = self.state.flush(FlushBatch {
+            changes: &changes,
+            applied,
+            applied_term,
+            conf_state: self.conf_state.take().as_ref(),
+        })?;
+        self.metrics.backend_commit_seconds.observe(took.as_secs_f64());
+        self.store.write().flushed(last_row);
+        self.progress.set_flushed(applied);
+        self.measure();
+        Ok(())
+    }
+
+    fn install(&mut self, received: ReceivedSnapshot) -> anyhow::Result<Recovered> {
+        self.state.install(&received)?;
+        let recovered = recover::load(&self.state)?;
+        self.progress.set_flushed(recovered.applied);
+        self.measure();
+        Ok(recovered)
+    }
+}

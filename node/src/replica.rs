@@ -1,0 +1,965 @@
+//! The one loop: owns the Raft node and its log, performs its effects in order.
+//!
+//! ```text
+//!   inbox ─► step: take everything that waits ─► one MsgPropose, one round of reads ─► rounds
+//!                                                 │ send │ apply │ persist + fsync │ send │
+//! ```
+//!
+//! A step takes all inputs that wait, so that all commands of that moment share one message, one
+//! write and one fsync (group commit). Messages are taken in before the clock ticks, and a stall
+//! counts as one tick: a member that merely slept must not campaign while its leader's heartbeats
+//! wait in the inbox.
+//!
+//! A client's command that reached a follower goes to the leader in a frame of its own, and again
+//! whenever there is reason to believe that it was lost; the state machine applies it once (see
+//! [`crate::kv::Sessions`]). A revoke of an expired lease is different: only the member that timed
+//! it may propose it, in the term in which it leads, so it is never forwarded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use node_protocol::telemetry::EntryBrief;
+use node_protocol::{Index, MemberId, Role, Status, Term, TraceEvent};
+use parking_lot::{Mutex, RwLock};
+use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
+use tokio::sync::oneshot;
+
+use crate::apply::Item;
+use crate::clock::Clock;
+use crate::cluster::{Member, MemberChange, Membership};
+use crate::consensus::reads::Reads;
+use crate::consensus::waiters::{Answer, Waiters};
+use crate::consensus::driver::Refused;
+use crate::consensus::{Driver, Round};
+use crate::handle::{Glance, LeaseAnswer, LeaseAsk, Refusal};
+use crate::kv::{Command, CommandId, Op, Store};
+use crate::lease::Lessor;
+use crate::metrics::Metrics;
+use crate::progress::{Notice, Progress};
+use crate::storage::ReceivedSnapshot;
+use crate::storage::wal::{Batch, Mark, Wal, WalError};
+use crate::telemetry::Telemetry;
+use crate::training::{Break, Planted};
+use crate::transport::links::{LinkNews, Links};
+use crate::transport::{Forwarded, Packet};
+
+/// Inputs taken in one step; more wait for the next. Bounds the size of a batch.
+pub const INPUTS_PER_STEP: usize = 4096;
+
+/// Bytes of commands in one message to the log.
+const PROPOSAL_BYTES: usize = 4 << 20;
+
+/// How often a leader looks for expired leases (etcd's period).
+const LEASE_PERIOD_MICROS: u64 = 500_000;
+
+/// Expired leases a leader revokes at once (etcd's limit: 1000 a second).
+const REVOKES_AT_ONCE: usize = 500;
+
+/// What can be asked of the replica.
+#[derive(Debug)]
+pub enum Input {
+    /// A command waits in the waiters' table.
+    Propose {
+        /// Its sequence number there.
+        seq: u64,
+    },
+    /// A linearizable read waits.
+    Read {
+        /// Answered when the member has applied enough.
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// A question only the leader can answer.
+    Ask {
+        /// The question.
+        ask: LeaseAsk,
+        /// Answered by this member if it leads, else by the leader.
+        answer: oneshot::Sender<Result<LeaseAnswer, Refusal>>,
+    },
+    /// Hand leadership to another voter.
+    MoveLeader {
+        /// To whom.
+        to: MemberId,
+    },
+    /// A peer sent something.
+    Packet {
+        /// Who.
+        from: MemberId,
+        /// What.
+        packet: Packet,
+    },
+    /// A peer's connection to this member began or ended.
+    Caller {
+        /// Who.
+        from: MemberId,
+        /// Began.
+        connected: bool,
+    },
+    /// This member's connection to a peer began, ended, or could not be made.
+    Link(LinkNews),
+    /// A snapshot arrived whole.
+    Arrived {
+        /// The message that announced it.
+        message: Box<Message>,
+        /// Where it lies.
+        received: ReceivedSnapshot,
+    },
+    /// A snapshot this member sent has ended.
+    Sent {
+        /// To whom.
+        to: MemberId,
+        /// Whether it arrived.
+        arrived: bool,
+    },
+    /// Another thread made progress that the replica should look at.
+    Wake,
+    /// End in order.
+    Stop,
+}
+
+/// Why the node cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The log cannot be written; what it holds is safe.
+    #[error("failed to write the log: {0}")]
+    Log(#[from] WalError),
+    /// Another thread failed.
+    #[error("{0}")]
+    Elsewhere(String),
+    /// This member was removed from the cluster.
+    #[error(
+        "the member has been permanently removed from the cluster; to return, remove its data \
+         directory and add it as a new member"
+    )]
+    Removed,
+    /// The disk lost entries that this member had promised to keep.
+    #[error(
+        "{0}; a member that forgets its promises may not go on: remove it from the cluster, \
+         empty its data directory and add it as a new member"
+    )]
+    LostPromise(Refused),
+    /// raft-rs refused what it must not refuse.
+    #[error("consensus failed: {0}")]
+    Raft(#[from] raft::Error),
+}
+
+/// What a step ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Go on.
+    Go,
+    /// Somebody asked for the end.
+    Stop,
+}
+
+/// Sends the body of a snapshot to a peer, away from the replica's thread.
+pub trait SnapshotSender: Send {
+    /// Sends it; ends with [`Input::Sent`].
+    fn send(&mut self, message: Message);
+}
+
+/// What the replica is made of.
+pub struct Parts {
+    /// The Raft node.
+    pub driver: Driver,
+    /// The log on disk.
+    pub wal: Wal,
+    /// Connections to peers.
+    pub links: Box<dyn Links>,
+    /// Snapshots to peers.
+    pub snapshots: Box<dyn SnapshotSender>,
+    /// Commands that wait here.
+    pub waiters: Arc<Waiters>,
+    /// To the apply thread. Bounded: when it is full the replica waits, and with it the log.
+    pub apply: flume::Sender<Item>,
+    /// What the other threads did.
+    pub progress: Arc<Progress>,
+    /// What faces see.
+    pub glance: Arc<Glance>,
+    /// What readers outside see.
+    pub telemetry: Telemetry,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Leases by the leader's time.
+    pub lessor: Arc<Mutex<Lessor>>,
+    /// The state machine, to look at.
+    pub store: Arc<RwLock<Store>>,
+    /// The members.
+    pub membership: Arc<RwLock<Membership>>,
+    /// This member.
+    pub member: MemberId,
+    /// Length of a tick.
+    pub tick_micros: u32,
+    /// Ticks of an election timeout.
+    pub election_ticks: u32,
+    /// Entries applied before the log is compacted (`--snapshot-count`).
+    pub snapshot_count: u64,
+    /// Entries kept then for followers that were away for a moment.
+    pub catchup_entries: u64,
+    /// The cluster has just been bootstrapped: nobody has ever led.
+    pub fresh: bool,
+    /// Planted bugs, in the training build.
+    pub planted: Planted,
+}
+
+/// The replica; see the module.
+pub struct Replica {
+    parts: Parts,
+    reads: Reads<oneshot::Sender<Result<(), Refusal>>>,
+    asks: Asks,
+    /// Packets of this step, sent together.
+    out: Vec<(MemberId, Packet)>,
+    unreachable: Vec<MemberId>,
+    own: Vec<u64>,
+    forwarded: Vec<Forwarded>,
+    /// Commands up to this number were open at the last resend.
+    resend_mark: u64,
+    resend_in_ticks: u32,
+    leases_at_micros: u64,
+    /// Leases found expired, to be revoked once a quorum confirms that this member leads.
+    expired: Option<(Term, oneshot::Receiver<Result<(), Refusal>>)>,
+    connected: BTreeSet<MemberId>,
+    callers: BTreeMap<MemberId, usize>,
+    arrived: Option<(Index, ReceivedSnapshot)>,
+    seen_leader: Option<(Term, MemberId)>,
+    last_sync: Duration,
+    published: Option<Status>,
+    published_at_micros: u64,
+}
+
+/// Questions to the leader that wait for its answer.
+#[derive(Default)]
+struct Asks {
+    next: u64,
+    open: BTreeMap<u64, (LeaseAsk, oneshot::Sender<Result<LeaseAnswer, Refusal>>)>,
+}
+
+impl Replica {
+    /// A replica that has not stepped yet.
+    pub fn new(mut parts: Parts) -> Self {
+        let reads = Reads::new(parts.member, parts.waiters.boot());
+        let peers = peers(&parts.membership.read());
+        parts.links.set_peers(&peers);
+        let resend_in_ticks = parts.election_ticks;
+        Self {
+            parts,
+            reads,
+            asks: Asks::default(),
+            out: Vec::new(),
+            unreachable: Vec::new(),
+            own: Vec::new(),
+            forwarded: Vec::new(),
+            resend_mark: 0,
+            resend_in_ticks,
+            leases_at_micros: 0,
+            expired: None,
+            connected: BTreeSet::new(),
+            callers: BTreeMap::new(),
+            arrived: None,
+            seen_leader: None,
+            last_sync: Duration::ZERO,
+            published: None,
+            published_at_micros: 0,
+        }
+    }
+
+    /// Takes the inputs in, lets a tick pass if `tick`, and performs what follows.
+    pub fn step(
+        &mut self,
+        inputs: impl IntoIterator<Item = Input>,
+        tick: bool,
+    ) -> Result<Step, Fatal> {
+        self.take_notices()?;
+        let mut end = Step::Go;
+        for input in inputs {
+            if let Input::Stop = input {
+                end = Step::Stop;
+            } else {
+                self.take(input)?;
+            }
+        }
+        if tick {
+            self.tick();
+        }
+        self.first_campaign();
+        self.follow_leader();
+        self.propose();
+        self.read();
+        while let Some(round) = self.parts.driver.round() {
+            self.perform(round)?;
+            self.follow_leader();
+        }
+        self.send();
+        self.compact()?;
+        self.glance();
+        self.publish(tick);
+        Ok(end)
+    }
+
+    /// Refuses everything that waits; nothing is asked of the replica afterwards.
+    pub fn stop(mut self) -> Wal {
+        for read in self.reads.take() {
+            read.send(Err(Refusal::Stopped)).ok();
+        }
+        self.parts.waiters.stop();
+        self.trace(TraceEvent::Stopping);
+        self.parts.wal
+    }
+
+    fn take_notices(&mut self) -> Result<(), Fatal> {
+        self.parts.driver.applied(self.parts.progress.applied());
+        for notice in self.parts.progress.take() {
+            match notice {
+                Notice::Configure { index, change, members } => {
+                    self.configure(index, change, &members)?;
+                }
+                Notice::Installed { index, term, members: _ } => {
+                    tracing::info!(%index, %term, "snapshot installed");
+                    self.repeer();
+                }
+                Notice::Fatal(why) => return Err(Fatal::Elsewhere(why)),
+            }
+        }
+        Ok(())
+    }
+
+    fn configure(
+        &mut self,
+        index: Index,
+        change: Option<raft::eraftpb::ConfChangeV2>,
+        members: &[Member],
+    ) -> Result<(), Fatal> {
+        let conf_state = match change {
+            Some(change) => self.parts.driver.configure(&change)?,
+            None => self.parts.driver.conf_state(),
+        };
+        tracing::info!(%index, members = members.len(), "configuration changed");
+        self.parts.apply.send(Item::Configured(Box::new(conf_state))).ok();
+        self.repeer();
+        let status = &mut Status::default_at(0);
+        self.parts.driver.fill(status);
+        self.trace(TraceEvent::Configured {
+            voters: std::mem::take(&mut status.voters),
+            learners: std::mem::take(&mut status.learners),
+        });
+        if self.parts.membership.read().removed(self.parts.member) {
+            return Err(Fatal::Removed);
+        }
+        Ok(())
+    }
+
+    fn repeer(&mut self) {
+        let peers = peers(&self.parts.membership.read());
+        self.parts.links.set_peers(&peers);
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), Fatal> {
+        match input {
+            Input::Propose { seq } => self.own.push(seq),
+            Input::Read { answer } => self.reads.add(answer),
+            Input::Ask { ask, answer } => self.ask(ask, answer),
+            Input::MoveLeader { to } => self.parts.driver.transfer_leader(to),
+            Input::Packet { from, packet } => self.packet(from, packet)?,
+            Input::Caller { from, connected } => {
+                let count = self.callers.entry(from).or_default();
+                *count = if connected { *count + 1 } else { count.saturating_sub(1) };
+            }
+            Input::Link(news) => self.link(news),
+            Input::Arrived { message, received } => self.snapshot_arrived(*message, received)?,
+            Input::Sent { to, arrived } => self.parts.driver.snapshot_ended(to, arrived),
+            Input::Wake | Input::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, news: LinkNews) {
+        let LinkNews { peer, connected, why } = news;
+        if connected {
+            self.connected.insert(peer);
+            if self.leader() == Some(peer) {
+                self.resend();
+            }
+        } else {
+            self.connected.remove(&peer);
+            self.parts.driver.unreachable(peer);
+        }
+        self.trace(TraceEvent::Peer { peer, connected, why });
+    }
+
+    fn packet(&mut self, from: MemberId, packet: Packet) -> Result<(), Fatal> {
+        match packet {
+            Packet::Raft(message) => self.message(*message),
+            Packet::Forward(forwarded) => {
+                self.forwarded.push(forwarded);
+                Ok(())
+            }
+            Packet::Ask { number, ask } => {
+                let answer = self.parts.driver.is_leader().then(|| self.answer_ask(ask));
+                self.out.push((from, Packet::Answer { number, answer }));
+                Ok(())
+            }
+            Packet::Answer { number, answer } => {
+                if let Some(answer) = answer
+                    && let Some((_, waiting)) = self.asks.open.remove(&number)
+                {
+                    waiting.send(Ok(answer)).ok();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), Fatal> {
+        let (from, kind) = (message.from, message.get_msg_type());
+        match self.parts.driver.receive(message) {
+            Ok(()) => Ok(()),
+            Err(lost @ Refused::LostPromise { .. }) => Err(Fatal::LostPromise(lost)),
+            Err(error) => {
+                tracing::debug!(from = format_args!("{from:x}"), ?kind, %error, "message refused");
+                Ok(())
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.parts.driver.tick();
+        // 500 ms, as etcd retries a read whose round brought no answer.
+        self.reads.tick(500_000 / self.parts.tick_micros.max(1));
+        self.resend_in_ticks -= 1;
+        if self.resend_in_ticks == 0 {
+            self.resend_in_ticks = self.parts.election_ticks;
+            self.resend_old();
+            self.ask_again();
+        }
+        if self.parts.driver.is_leader() {
+            self.expire_leases();
+        } else {
+            self.expired = None;
+        }
+    }
+
+    /// At a fresh bootstrap the member with the lowest id campaigns as soon as a quorum can hear
+    /// it, instead of everybody waiting out a timeout. Who is not there in time is not needed.
+    fn first_campaign(&mut self) {
+        if !self.parts.fresh {
+            return;
+        }
+        if self.leader().is_some() || self.parts.driver.standing().role != Role::Follower {
+            self.parts.fresh = false;
+            return;
+        }
+        let voters = self.parts.driver.conf_state().voters;
+        let lowest = voters.iter().min().copied();
+        if lowest != Some(self.parts.member.0) {
+            return;
+        }
+        let heard = |id: &&u64| {
+            let id = MemberId(**id);
+            self.connected.contains(&id) && self.callers.get(&id).is_some_and(|calls| *calls > 0)
+        };
+        if 1 + voters.iter().filter(heard).count() > voters.len() / 2 {
+            self.parts.fresh = false;
+            self.parts.driver.campaign("the cluster is new and a quorum is connected");
+        }
+    }
+
+    fn leader(&self) -> Option<MemberId> {
+        self.parts.driver.standing().leader
+    }
+
+    /// Acts on a new leader: what waited for the old one goes to the new one.
+    fn follow_leader(&mut self) {
+        let standing = self.parts.driver.standing();
+        let now = standing.leader.map(|leader| (standing.term, leader));
+        if now == self.seen_leader {
+            return;
+        }
+        let led = self.seen_leader.is_some_and(|(_, leader)| leader == self.parts.member);
+        self.seen_leader = now;
+        self.reads.restart();
+        self.parts.glance.leader.store(now.map_or(0, |(_, leader)| leader.0), Ordering::Release);
+        self.parts.glance.term.store(standing.term.0, Ordering::Release);
+        if let Some((term, leader)) = now {
+            self.parts.glance.leader_changes.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(%term, %leader, "leader elected");
+            if leader == self.parts.member {
+                self.take_office();
+            }
+            self.resend();
+            self.ask_again();
+        } else {
+            tracing::info!(term = %standing.term, "leader lost");
+        }
+        if led && now.is_none_or(|(_, leader)| leader != self.parts.member) {
+            self.parts.lessor.lock().demote();
+            self.expired = None;
+        }
+    }
+
+    /// A new leader gives every lease its full time again, and an election timeout on top.
+    fn take_office(&mut self) {
+        if self.parts.planted.has(Break::LeaseNotExtended) {
+            return;
+        }
+        let now = self.parts.clock.now_micros();
+        let extend = u64::from(self.parts.election_ticks) * u64::from(self.parts.tick_micros);
+        let count = self.parts.lessor.lock().promote(now, extend);
+        self.leases_at_micros = now;
+        if count > 0 {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.trace(TraceEvent::LeasesExtended { count });
+        }
+    }
+
+    /// Sends every open command again: the leader may never have got it.
+    fn resend(&mut self) {
+        let all = self.parts.waiters.all();
+        self.resend_mark = all.last().map_or(self.resend_mark, |(seq, _)| *seq);
+        self.send_again(all);
+    }
+
+    /// Sends again what has waited since the last time.
+    fn resend_old(&mut self) {
+        let mut all = self.parts.waiters.all();
+        let newest = all.last().map(|(seq, _)| *seq);
+        let mark = self.resend_mark;
+        all.retain(|(seq, _)| *seq <= mark);
+        self.resend_mark = newest.unwrap_or(mark);
+        self.send_again(all);
+    }
+
+    fn send_again(&mut self, commands: Vec<(u64, Bytes)>) {
+        // What is in `own` has not been sent at all yet.
+        let fresh: BTreeSet<u64> = self.own.iter().copied().collect();
+        for (seq, command) in commands {
+            if !fresh.contains(&seq) {
+                self.hand_over(Forwarded { again: true, command });
+            }
+        }
+    }
+
+    /// Gives a command to whoever leads; without a leader it waits in the table.
+    fn hand_over(&mut self, forwarded: Forwarded) {
+        match self.leader() {
+            Some(leader) if leader == self.parts.member => self.forwarded.push(forwarded),
+            Some(leader) => self.out.push((leader, Packet::Forward(forwarded))),
+            None => {}
+        }
+    }
+
+    fn propose(&mut self) {
+        for seq in std::mem::take(&mut self.own) {
+            if let Some(command) = self.parts.waiters.command(seq) {
+                self.hand_over(Forwarded { again: false, command });
+            }
+        }
+        if self.forwarded.is_empty() {
+            return;
+        }
+        let forwarded = std::mem::take(&mut self.forwarded);
+        if !self.parts.driver.is_leader() {
+            // Whoever sent it has not heard yet; it sends again when it has.
+            return;
+        }
+        let repeated = self.already_logged(&forwarded);
+        let mut batch = Vec::new();
+        let mut batch_bytes = 0;
+        for Forwarded { again, command } in forwarded {
+            let Some(id) = Command::id_of(&command) else { continue };
+            if again && repeated.contains(&id) {
+                continue;
+            }
+            if let Some(change) = Command::member_change(&command) {
+                self.append(&mut batch, &mut batch_bytes);
+                self.propose_change(change, &command);
+                continue;
+            }
+            batch_bytes += command.len();
+            batch.push(command);
+            if batch_bytes > PROPOSAL_BYTES {
+                self.append(&mut batch, &mut batch_bytes);
+            }
+        }
+        self.append(&mut batch, &mut batch_bytes);
+    }
+
+    fn append(&mut self, batch: &mut Vec<Bytes>, bytes: &mut usize) {
+        *bytes = 0;
+        if batch.is_empty() {
+            return;
+        }
+        if self.parts.planted.has(Break::AcknowledgeBeforeCommit) {
+            self.answer_too_early(batch);
+        }
+        if !self.parts.driver.propose(std::mem::take(batch)) {
+            // Too much is uncommitted, or leadership is being handed over: sent again later.
+            tracing::debug!("proposals not taken in");
+        }
+    }
+
+    /// The planted bug: answers what is only in the leader's memory.
+    fn answer_too_early(&self, batch: &[Bytes]) {
+        let revision = self.parts.store.read().revision();
+        for command in batch.iter().filter_map(|command| Command::decode(command).ok()) {
+            if let Some(early) = crate::training::guess(&command.op, revision) {
+                self.parts.waiters.answer(command.id, Answer::Kv(Ok(early)));
+            }
+        }
+    }
+
+    /// Names of commands sent again that stand in the log already, applied or not.
+    fn already_logged(&self, forwarded: &[Forwarded]) -> BTreeSet<CommandId> {
+        if !forwarded.iter().any(|forwarded| forwarded.again) {
+            return BTreeSet::new();
+        }
+        self.parts
+            .driver
+            .unapplied()
+            .filter(|entry| entry.get_entry_type() == EntryType::EntryNormal)
+            .filter_map(|entry| Command::id_of(&entry.data))
+            .collect()
+    }
+
+    /// A change that would be refused goes into the log as a plain command, so that the asking
+    /// member is told through it like everybody else.
+    fn propose_change(&mut self, change: Bytes, command: &Bytes) {
+        let change = MemberChange::decode(&change).ok();
+        let accepted = change
+            .filter(|change| self.parts.membership.read().check(change).is_ok());
+        match accepted {
+            // Another change is under way: sent again once it is through.
+            Some(_) if self.parts.driver.has_pending_change() => {}
+            Some(change) => {
+                let change = crate::apply::as_raft(&change);
+                self.parts.driver.propose_change(command.to_vec(), change);
+            }
+            None => {
+                self.parts.driver.propose(vec![command.clone()]);
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        if self.parts.planted.has(Break::ReadsUnchecked) && self.leader().is_some() {
+            for read in self.reads.take() {
+                read.send(Ok(())).ok();
+            }
+        }
+        if !self.parts.driver.can_read() {
+            return;
+        }
+        while let Some(context) = self.reads.begin() {
+            self.parts.driver.read(context);
+        }
+    }
+
+    fn perform(&mut self, round: Round) -> Result<(), Fatal> {
+        let mut round = round;
+        self.out.extend(packets(std::mem::take(&mut round.send_first)));
+        self.hand_snapshots_over();
+        self.send();
+        self.apply(std::mem::take(&mut round.apply));
+        for read in std::mem::take(&mut round.reads) {
+            if let Some((index, reads)) = self.reads.confirmed(&read.request_ctx, Index(read.index))
+            {
+                self.serve(index, reads);
+            }
+        }
+        if let Some(snapshot) = &round.install {
+            self.install(snapshot)?;
+        }
+        self.persist(&round)?;
+        self.out.extend(packets(std::mem::take(&mut round.send_after)));
+        let (first, count) =
+            (round.persist.entries.first().map(|e| e.index), round.persist.entries.len());
+        let tail = self.parts.driver.advance(round);
+        if let Some((from, old_term, old_last)) = tail.truncated {
+            tracing::info!(%from, %old_last, %old_term, "uncommitted entries overwritten");
+            self.trace(TraceEvent::Truncated { from, old_last, old_term });
+        }
+        if let Some(first) = first {
+            self.trace_appended(Index(first), count);
+        }
+        self.out.extend(packets(tail.send));
+        self.hand_snapshots_over();
+        self.send();
+        self.apply(tail.apply);
+        Ok(())
+    }
+
+    fn persist(&mut self, round: &Round) -> Result<(), Fatal> {
+        let persist = &round.persist;
+        let mut hard_state = persist.hard_state.clone();
+        if self.parts.planted.has(Break::VoteNotPersisted)
+            && let Some(hard_state) = &mut hard_state
+        {
+            // The planted bug: a restart finds neither term nor vote.
+            (hard_state.term, hard_state.vote) = (0, 0);
+        }
+        if persist.entries.is_empty() && hard_state.is_none()
+            || self.parts.planted.has(Break::NothingPersisted)
+        {
+            return Ok(());
+        }
+        self.parts.wal.append(Batch {
+            entries: &persist.entries,
+            hard_state: hard_state.as_ref(),
+            mark: None,
+        })?;
+        if persist.sync {
+            self.last_sync = self.parts.wal.sync()?;
+            self.parts.metrics.wal_fsync_seconds.observe(self.last_sync.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    fn apply(&self, entries: Vec<Entry>) {
+        if !entries.is_empty() {
+            // The apply thread only ends after this one.
+            self.parts.apply.send(Item::Entries(entries)).ok();
+        }
+    }
+
+    fn serve(&self, index: Index, reads: Vec<oneshot::Sender<Result<(), Refusal>>>) {
+        if self.parts.progress.applied() >= index {
+            for read in reads {
+                read.send(Ok(())).ok();
+            }
+        } else {
+            self.parts.apply.send(Item::Reads { index, reads }).ok();
+        }
+    }
+
+    fn send(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        self.parts.links.send(&mut self.out, &mut self.unreachable);
+        for peer in std::mem::take(&mut self.unreachable) {
+            self.parts.driver.unreachable(peer);
+        }
+    }
+
+    /// Snapshots are too long for a link: each goes out on a connection of its own.
+    fn hand_snapshots_over(&mut self) {
+        let is_snapshot = |packet: &Packet| {
+            matches!(packet, Packet::Raft(message)
+                if message.get_msg_type() == MessageType::MsgSnapshot)
+        };
+        for (to, packet) in self.out.extract_if(.., |(_, packet)| is_snapshot(packet)) {
+            let Packet::Raft(message) = packet else { continue };
+            tracing::info!(%to, index = message.get_snapshot().get_metadata().index, "sends a snapshot");
+            self.parts.snapshots.send(*message);
+        }
+    }
+
+    fn snapshot_arrived(
+        &mut self,
+        message: Message,
+        received: ReceivedSnapshot,
+    ) -> Result<(), Fatal> {
+        let index = Index(message.get_snapshot().get_metadata().index);
+        if index <= self.parts.progress.applied() {
+            return Ok(());
+        }
+        self.arrived = Some((index, received));
+        self.message(message)
+    }
+
+    /// Makes a received snapshot the state, durably, then starts the log behind it.
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fatal> {
+        let metadata = snapshot.get_metadata();
+        let (index, term) = (Index(metadata.index), Term(metadata.term));
+        let received = match self.arrived.take() {
+            Some((arrived, received)) if arrived == index => received,
+            _ => return Err(Fatal::Elsewhere(format!("the snapshot at {index} is not here"))),
+        };
+        let (done, wait) = std::sync::mpsc::sync_channel(1);
+        self.parts.apply.send(Item::Install { received, done }).ok();
+        wait.recv()
+            .map_err(|_| Fatal::Elsewhere("the snapshot could not be installed".into()))?
+            .map_err(Fatal::Elsewhere)?;
+        let mark = Some(Mark { index, term });
+        self.parts.wal.write_and_sync(Batch { mark, ..Batch::default() })?;
+        self.repeer();
+        let bytes = self.parts.glance.state_bytes.load(Ordering::Relaxed);
+        self.trace(TraceEvent::SnapshotInstalled { index, bytes });
+        Ok(())
+    }
+
+    /// Drops log entries that are durable in the state, but for a tail that lets a follower that
+    /// was away for a moment catch up without a snapshot.
+    fn compact(&mut self) -> Result<(), Fatal> {
+        let flushed = self.parts.progress.flushed();
+        let count = self.parts.snapshot_count;
+        let keep = self.parts.catchup_entries;
+        if flushed.0 < self.parts.driver.log().first().0 + count + keep {
+            return Ok(());
+        }
+        let up_to = Index(flushed.0 - keep);
+        self.parts.driver.compact(up_to);
+        self.parts.wal.compact(up_to)?;
+        let first = self.parts.driver.log().first();
+        tracing::info!(%first, "log compacted");
+        self.trace(TraceEvent::Compacted { first });
+        Ok(())
+    }
+
+    fn ask(&mut self, ask: LeaseAsk, answer: oneshot::Sender<Result<LeaseAnswer, Refusal>>) {
+        if self.parts.driver.is_leader() {
+            answer.send(Ok(self.answer_ask(ask))).ok();
+            return;
+        }
+        self.asks.next += 1;
+        let number = self.asks.next;
+        if let Some(leader) = self.leader() {
+            self.out.push((leader, Packet::Ask { number, ask }));
+        }
+        self.asks.open.insert(number, (ask, answer));
+    }
+
+    fn answer_ask(&self, ask: LeaseAsk) -> LeaseAnswer {
+        let now = self.parts.clock.now_micros();
+        let mut lessor = self.parts.lessor.lock();
+        match ask {
+            LeaseAsk::KeepAlive { lease } => lessor.renew(lease, now),
+            LeaseAsk::TimeToLive { lease } => lessor.time_to_live(lease, now),
+        }
+    }
+
+    /// Asks the present leader whatever is still open; forgets what nobody waits for.
+    fn ask_again(&mut self) {
+        let open = std::mem::take(&mut self.asks.open);
+        for (number, (ask, answer)) in open {
+            if answer.is_closed() {
+                continue;
+            }
+            if self.parts.driver.is_leader() {
+                answer.send(Ok(self.answer_ask(ask))).ok();
+                continue;
+            }
+            if let Some(leader) = self.leader() {
+                self.out.push((leader, Packet::Ask { number, ask }));
+            }
+            self.asks.open.insert(number, (ask, answer));
+        }
+    }
+
+    /// Revokes expired leases, but only after a quorum has confirmed that this member still
+    /// leads: one that slept through its own deposition must not end what its successor extended.
+    fn expire_leases(&mut self) {
+        let now = self.parts.clock.now_micros();
+        let term = self.parts.driver.standing().term;
+        if let Some((since, confirmed)) = &mut self.expired {
+            match confirmed.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                Ok(Ok(())) if *since == term => self.revoke(now),
+                Ok(_) | Err(oneshot::error::TryRecvError::Closed) => {}
+            }
+            self.expired = None;
+            return;
+        }
+        if now < self.leases_at_micros + LEASE_PERIOD_MICROS {
+            return;
+        }
+        self.leases_at_micros = now;
+        if self.parts.lessor.lock().any_expired(now) {
+            let (answer, confirmed) = oneshot::channel();
+            self.reads.add(answer);
+            self.expired = Some((term, confirmed));
+        }
+    }
+
+    fn revoke(&mut self, now: u64) {
+        let expired = self.parts.lessor.lock().expired(now, REVOKES_AT_ONCE);
+        let revokes: Vec<_> = expired
+            .into_iter()
+            .map(|lease| self.parts.waiters.name_only(Op::LeaseRevoke { id: lease }))
+            .collect();
+        if !revokes.is_empty() {
+            self.parts.metrics.leases_expired.inc_by(revokes.len() as u64);
+            self.parts.driver.propose(revokes);
+        }
+    }
+
+    fn glance(&self) {
+        let glance = &self.parts.glance;
+        glance.commit.store(self.parts.driver.commit().0, Ordering::Release);
+        glance.term.store(self.parts.driver.standing().term.0, Ordering::Release);
+        glance.learner.store(self.parts.driver.standing().role == Role::Learner, Ordering::Relaxed);
+    }
+
+    fn publish(&mut self, tick: bool) {
+        let events = self.parts.driver.take_events();
+        for event in events {
+            self.trace(event);
+        }
+        // A status is built at ticks only: a hundred a second are plenty for any reader.
+        if !tick {
+            return;
+        }
+        let now = self.parts.clock.now_micros();
+        let mut status = Status::default_at(now);
+        self.parts.driver.fill(&mut status);
+        status.applied = self.parts.progress.applied();
+        status.tick_micros = self.parts.tick_micros;
+        {
+            let store = self.parts.store.read();
+            status.revision = store.revision();
+            status.leases = u32::try_from(store.leases().len()).unwrap_or(u32::MAX);
+        }
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        status.waiting_proposals = count(self.parts.waiters.len());
+        status.waiting_reads = count(self.reads.len());
+        status.fsync_last_micros = u32::try_from(self.last_sync.as_micros()).unwrap_or(u32::MAX);
+        status.state_bytes = self.parts.glance.state_bytes.load(Ordering::Relaxed);
+        let same = self.published.as_ref().is_some_and(|last| last.same_but_for_time(&status));
+        if same && now < self.published_at_micros + 100_000 {
+            return;
+        }
+        self.published_at_micros = now;
+        self.published = Some(status.clone());
+        self.parts.telemetry.publish(Arc::new(status));
+    }
+
+    fn trace(&self, event: TraceEvent) {
+        self.parts.telemetry.trace(event, self.parts.clock.now_micros());
+    }
+
+    fn trace_appended(&self, first: Index, count: usize) {
+        if !self.parts.telemetry.followed() {
+            return;
+        }
+        let skip = count.saturating_sub(8) as u64;
+        let log = self.parts.driver.log();
+        let entries = (first.0 + skip..first.0 + count as u64)
+            .filter_map(|index| log.entry(Index(index)))
+            .map(|entry| EntryBrief {
+                index: Index(entry.index),
+                term: Term(entry.term),
+                text: brief(entry),
+            })
+            .collect();
+        self.trace(TraceEvent::Appended { entries });
+    }
+}
+
+fn brief(entry: &Entry) -> String {
+    match entry.get_entry_type() {
+        EntryType::EntryNormal if entry.data.is_empty() => String::new(),
+        EntryType::EntryNormal => crate::kv::brief(&entry.data),
+        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => "change of members".into(),
+    }
+}
+
+fn packets(messages: Vec<Message>) -> impl Iterator<Item = (MemberId, Packet)> {
+    messages.into_iter().map(|message| (MemberId(message.to), Packet::Raft(Box::new(message))))
+}
+
+fn peers(membership: &Membership) -> BTreeMap<MemberId, Vec<String>> {
+    membership.members().map(|member| (member.id, member.peer_urls.clone())).collect()
+}

@@ -1,0 +1,753 @@
+//! A node: assembled, run, and shut down in order.
+//!
+//! ```text
+//!   bind every port ─► open or begin the data ─► threads ─► peers ─► clients ─► publish
+//!   stop: refuse clients ─► end the replica ─► drain apply, flush ─► seal the log
+//! ```
+
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use node_protocol::{ClusterId, Index, MemberId, Status, Term, TraceEvent};
+use parking_lot::{Mutex, RwLock};
+use raft::eraftpb::Message;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, Dispatch, Face, LeaseIds, Limits};
+use crate::apply::{self, Apply};
+use crate::clock::{Clock, RealClock};
+use crate::cluster::{InitialClusterError, Membership, cluster_id};
+use crate::config::{Config, ETCD_VERSION, InitialState};
+use crate::consensus::log::{SnapshotPoint, SnapshotSource};
+use crate::consensus::waiters::Waiters;
+use crate::consensus::{Driver, Log, Settings};
+use crate::flush::{self, Flush};
+use crate::handle::{Glance, Handle};
+use crate::kv::Op;
+use crate::lease::Lessor;
+use crate::metrics::Metrics;
+use crate::progress::Progress;
+use crate::recover::{self, Beginning, Opened, RecoverError};
+use crate::replica::{self, Fatal, Input, Replica, SnapshotSender};
+use crate::storage::wal::Wal;
+use crate::storage::{
+    DataDirectory, Identity, Mark, RealDisk, SnapshotReader, SnapshotWriter, State,
+};
+use crate::telemetry::{Speaker, Telemetry};
+use crate::threads::{self, Alarm};
+use crate::training::{Break, Planted};
+use crate::transport::bulk::{self, Body, Incoming, Receiver};
+use crate::transport::handshake::{self, Dial};
+use crate::transport::links::{LinkNews, TcpLinks};
+use crate::transport::listener::{Inbox, Listener};
+use crate::transport::Packet;
+use crate::urls::Url;
+use crate::watch::WatchHub;
+
+/// Inputs that may wait for the replica. When full, clients are told so and peers wait.
+const INBOX: usize = 16 * 1024;
+
+/// How long open requests may take to end at a stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why a node did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] api::ListenError),
+    /// The data cannot be used.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The first members are not as they must be.
+    #[error(transparent)]
+    InitialCluster(#[from] InitialClusterError),
+    /// This version cannot do what a flag asks for.
+    #[error("{0}")]
+    NotServed(&'static str),
+    /// Nobody of the running cluster could be asked.
+    #[error(
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from the \
+         given URLs ({why}); is a member of --initial-cluster running?"
+    )]
+    NoCluster {
+        /// What the last one said.
+        why: String,
+    },
+    /// The running cluster does not know this member.
+    #[error(
+        "unmatched member while checking PeerURLs: no member of the running cluster has the peer \
+         URLs {urls:?}; add it first with `etcdctl member add`"
+    )]
+    NotAdded {
+        /// This member's peer URLs.
+        urls: Vec<String>,
+    },
+    /// `--initial-cluster` names more or fewer members than there are.
+    #[error(
+        "member count is unequal: --initial-cluster names {named} members, the running cluster has \
+         {running}"
+    )]
+    UnequalCount {
+        /// Named.
+        named: usize,
+        /// Running.
+        running: usize,
+    },
+    /// Consensus could not go on.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+    /// raft-rs refused what is on the disk.
+    #[error("failed to start consensus: {0}")]
+    Raft(#[from] raft::Error),
+    /// The system refused a thread or a socket.
+    #[error("failed to {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It ended without saying how.
+    #[error("the replica thread ended without a word")]
+    Vanished,
+}
+
+/// A running node.
+pub struct Server {
+    name: String,
+    handle: Handle,
+    telemetry: Telemetry,
+    inbox: flume::Sender<Input>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+    ended: oneshot::Receiver<Result<Wal, Fatal>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The ports of a node, bound before anything is written.
+struct Ports {
+    clients: Vec<StdListener>,
+    peers: Vec<StdListener>,
+    metrics: Vec<StdListener>,
+    telemetry: Vec<(StdListener, String)>,
+}
+
+impl Ports {
+    fn bind(config: &Config) -> Result<Self, ServerError> {
+        let all = |urls: &[Url], flag| {
+            urls.iter().map(|url| api::bind(url, flag)).collect::<Result<Vec<_>, _>>()
+        };
+        let telemetry = all(&config.listen_telemetry_urls, "listen-telemetry-urls")?;
+        let hosts = config.listen_telemetry_urls.iter().map(host_of);
+        Ok(Self {
+            clients: all(&config.listen_client_urls, "listen-client-urls")?,
+            peers: all(&config.listen_peer_urls, "listen-peer-urls")?,
+            metrics: all(&config.listen_metrics_urls, "listen-metrics-urls")?,
+            telemetry: telemetry.into_iter().zip(hosts).collect(),
+        })
+    }
+}
+
+fn host_of(url: &Url) -> String {
+    format!("{}:{}", url.host(), url.port())
+}
+
+impl Server {
+    /// Starts a node as configured. What it needs of the disk and the network it has on return;
+    /// the cluster may still have no leader.
+    pub async fn start(config: Config, planted: Planted) -> Result<Self, ServerError> {
+        if config.force_new_cluster {
+            return Err(ServerError::NotServed(
+                "--force-new-cluster is not served by this version; start without it",
+            ));
+        }
+        let clock: Arc<dyn Clock> = Arc::new(RealClock);
+        let ports = Ports::bind(&config)?;
+        let opened = open(&config, &*clock).await?;
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let mut assembly = Assembly::new(&config, planted, opened, clock.clone(), &tasks, &stop)?;
+        let alarm = assembly.alarm.clone();
+        let (ended, wait) = oneshot::channel();
+        let threads = assembly.start_threads(ended)?;
+        let Assembly { handle, telemetry, inbox, metrics, identity, state, boot, hub, .. } = assembly;
+
+        let receiver: Arc<dyn Receiver> =
+            Arc::new(Arrivals { state: state.clone(), replica: inbox.clone() });
+        for socket in ports.peers {
+            let listener = Listener {
+                identity: identity.clone(),
+                inbox: ReplicaInbox(inbox.clone()),
+                snapshots: receiver.clone(),
+                metrics: metrics.clone(),
+                tasks: tasks.clone(),
+                stop: stop.clone(),
+            };
+            let socket = TcpListener::from_std(socket).map_err(system("listen to peers"))?;
+            tasks.spawn(listener.run(socket));
+        }
+
+        let face = Arc::new(Face {
+            handle: handle.clone(),
+            watches: hub,
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            limits: Limits::from(&config),
+            token: config.initial_cluster_token.clone(),
+            lease_ids: LeaseIds::new(identity.member, boot, clock.wall_millis()),
+            stop: stop.clone(),
+            broken: Arc::new(move |error| alarm.raise(error.to_string())),
+        });
+        let pages = crate::admin::pages(face.clone());
+        let dispatch = Dispatch::new(&face, pages);
+        for socket in ports.clients.into_iter().chain(ports.metrics) {
+            let socket = TcpListener::from_std(socket).map_err(system("listen to clients"))?;
+            let served = api::serve(socket, dispatch.clone(), metrics.clone(), stop.clone(), DRAIN);
+            tasks.spawn(served);
+        }
+        for (socket, host) in ports.telemetry {
+            let port = socket.local_addr().map_err(system("listen to readers"))?.port();
+            let socket = TcpListener::from_std(socket).map_err(system("listen to readers"))?;
+            let hosts = [host, format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+            let router =
+                crate::admin::telemetry(telemetry.clone(), hosts, stop.clone(), tasks.clone());
+            let router = hyper_util::service::TowerToHyperService::new(router);
+            let served = api::serve(socket, router, metrics.clone(), stop.clone(), DRAIN);
+            tasks.spawn(served);
+        }
+        // etcd's own words: harnesses wait for them.
+        tracing::info!(member = %identity.member, cluster = %identity.cluster,
+            "ready to serve client requests");
+        let publishing = publish(handle.clone(), identity.member, config.name.clone(), config.client_urls());
+        let publish_stop = stop.clone();
+        tasks.spawn(async move { publish_stop.run_until_cancelled(publishing).await });
+        Ok(Self {
+            name: config.name,
+            handle,
+            telemetry,
+            inbox,
+            tasks,
+            stop,
+            threads,
+            ended: wait,
+            clock,
+        })
+    }
+
+    /// What a face holds; for tests that drive a node in their own process.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Runs until `asked` is ready or the node cannot go on, then ends in order.
+    pub async fn run(mut self, asked: impl Future<Output = ()>) -> Result<(), ServerError> {
+        tokio::select! {
+            () = asked => {
+                tracing::info!(name = self.name, "stops");
+                self.end().await
+            }
+            ended = &mut self.ended => {
+                let result = match ended {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(fatal)) => Err(ServerError::from(fatal)),
+                    Err(_) => Err(ServerError::Vanished),
+                };
+                if let Err(error) = &result {
+                    let why = error.to_string();
+                    self.telemetry.trace(TraceEvent::Fatal { why }, self.clock.now_micros());
+                }
+                self.stop.cancel();
+                self.tasks.close();
+                // Readers hear the reason; nobody else is owed anything.
+                tokio::time::timeout(Duration::from_millis(300), self.tasks.wait()).await.ok();
+                result
+            }
+        }
+    }
+
+    /// Ends in order: everything applied is durable in the state, the log is sealed.
+    async fn end(self) -> Result<(), ServerError> {
+        self.stop.cancel();
+        self.tasks.close();
+        // Requests that wait for an answer are refused by the replica's end, so it must not wait
+        // for them.
+        self.inbox.send_async(Input::Stop).await.ok();
+        let ended = self.ended.await.map_err(|_| ServerError::Vanished)?;
+        tokio::time::timeout(DRAIN, self.tasks.wait()).await.ok();
+        drop(self.inbox);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in self.threads {
+                // A thread that panicked has said so.
+                thread.join().ok();
+            }
+        });
+        joined.await.map_err(|_| ServerError::Vanished)?;
+        ended?.close().map_err(|error| Fatal::from(error).into())
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> ServerError {
+    move |source| ServerError::System { what, source }
+}
+
+/// Opens the data directory, or fills a new one.
+async fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, ServerError> {
+    let disk = RealDisk::shared();
+    let directory =
+        DataDirectory::lock(&*disk, &config.data_dir).map_err(RecoverError::from)?;
+    let options = recover::Options::default();
+    if !recover::is_used(&*disk, &directory)? {
+        let (identity, beginning) = begin(config).await?;
+        tracing::info!(member = %identity.member_id, cluster = %identity.cluster_id,
+            "begins with an empty data directory");
+        recover::begin(&disk, &directory, identity, &beginning, options)?;
+    }
+    let opened = recover::open(&disk, &directory, clock.wall_millis(), options)?;
+    // The lock is held as long as the process lives.
+    std::mem::forget(directory);
+    warn_of_other_flags(config, opened.metadata.cluster_id);
+    Ok(opened)
+}
+
+/// Flags that describe another cluster than the one on the disk are ignored, as by etcd, but not
+/// in silence.
+fn warn_of_other_flags(config: &Config, stored: ClusterId) {
+    let Ok(members) = config.first_members() else { return };
+    let typed = cluster_id(members.iter().map(|member| member.id));
+    if config.initial_cluster_state == InitialState::New && typed != stored {
+        tracing::warn!(
+            data_dir = %config.data_dir.display(), %stored, %typed,
+            "the data directory belongs to another cluster than --initial-cluster and \
+             --initial-cluster-token describe; these flags are ignored. To start a new cluster \
+             give an empty --data-dir"
+        );
+    }
+}
+
+async fn begin(config: &Config) -> Result<(Identity, Beginning), ServerError> {
+    let first = config.first_members()?;
+    match config.initial_cluster_state {
+        InitialState::New => {
+            let cluster_id = cluster_id(first.iter().map(|member| member.id));
+            let own = first.iter().find(|member| member.name == config.name);
+            let member_id = own.expect("the configuration checked it").id;
+            let members = Membership::bootstrap(first);
+            Ok((Identity { cluster_id, member_id }, Beginning::New { members }))
+        }
+        InitialState::Existing => {
+            let mut urls: Vec<String> = config
+                .initial_advertise_peer_urls
+                .iter()
+                .map(|url| url.as_str().to_owned())
+                .collect();
+            urls.sort();
+            let (cluster_id, members) = ask_members(config, &first, &urls).await?;
+            let running = members.members().count();
+            if running != first.len() {
+                return Err(ServerError::UnequalCount { named: first.len(), running });
+            }
+            let Some(own) = members.members().find(|member| member.peer_urls == urls) else {
+                return Err(ServerError::NotAdded { urls });
+            };
+            let member_id = own.id;
+            Ok((Identity { cluster_id, member_id }, Beginning::Join { members }))
+        }
+    }
+}
+
+async fn ask_members(
+    config: &Config,
+    first: &[crate::cluster::Member],
+    own: &[String],
+) -> Result<(ClusterId, Membership), ServerError> {
+    let mut why = "no other member is named".to_owned();
+    for member in first.iter().filter(|member| member.peer_urls != own) {
+        let dial = dial(config, &member.peer_urls);
+        match bulk::fetch_members(&dial).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => why = format!("{}: {error}", member.peer_urls.join(",")),
+        }
+    }
+    Err(ServerError::NoCluster { why })
+}
+
+fn dial(config: &Config, urls: &[String]) -> Dial {
+    Dial {
+        urls: urls.iter().filter_map(|url| Url::parse(url).ok()).collect(),
+        proxy: proxy(config),
+    }
+}
+
+fn proxy(config: &Config) -> Option<String> {
+    config.peer_proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host, proxy.port))
+}
+
+/// The parts of a node, put together but not yet running.
+struct Assembly {
+    handle: Handle,
+    telemetry: Telemetry,
+    inbox: flume::Sender<Input>,
+    metrics: Arc<Metrics>,
+    identity: handshake::Identity,
+    state: Arc<State>,
+    boot: u64,
+    hub: Arc<WatchHub>,
+    alarm: Alarm,
+    threads: Option<Threads>,
+}
+
+struct Threads {
+    replica: Replica,
+    inbox: flume::Receiver<Input>,
+    apply: Apply,
+    items: flume::Receiver<apply::Item>,
+    flush: Flush,
+    flush_items: flume::Receiver<flush::FlushItem>,
+    alarm: Alarm,
+    clock: Arc<dyn Clock>,
+    tick_micros: u64,
+}
+
+impl Assembly {
+    fn new(
+        config: &Config,
+        planted: Planted,
+        opened: Opened,
+        clock: Arc<dyn Clock>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, ServerError> {
+        let Opened { metadata, wal, log, state, recovered, fresh } = opened;
+        let (member, cluster) = (metadata.member_id, metadata.cluster_id);
+        let applied = (recovered.applied, recovered.applied_term);
+        let started = TraceEvent::Started {
+            boot: metadata.boot,
+            last: wal.last_index(),
+            applied: applied.0,
+        };
+        let lessor = Arc::new(Mutex::new(Lessor::new(apply::recovered_leases(&recovered.store))));
+        let hub = WatchHub::new(recovered.store.revision());
+        let store = Arc::new(RwLock::new(recovered.store));
+        let membership = Arc::new(RwLock::new(recovered.membership));
+        let metrics = Arc::new(Metrics::new(member, cluster));
+        let progress = Arc::new(Progress::default());
+        progress.set_flushed(applied.0);
+        let glance = Arc::new(glance(member, cluster));
+        let waiters = Waiters::new(member, metadata.boot);
+        let speaker = Speaker {
+            member,
+            name: config.name.clone(),
+            cluster,
+            etcd_version: ETCD_VERSION.to_owned(),
+        };
+        let telemetry = Telemetry::new(speaker, Status::default_at(clock.now_micros()));
+        telemetry.trace(started, clock.now_micros());
+        let (inbox, inputs) = flume::bounded(INBOX);
+        let (items_in, items) = flume::bounded(apply::ITEMS);
+        let (flush_in, flush_items) = flume::bounded(flush::ITEMS);
+
+        let point = log.mark.unwrap_or(Mark { index: Index(0), term: Term(0) });
+        let raft_log = Log::new(
+            (point.index, point.term),
+            log.entries,
+            log.hard_state.unwrap_or_default(),
+            recovered.conf_state.clone(),
+            applied.0,
+            Arc::new(Newest(state.clone())),
+        );
+        let settings = Settings {
+            member,
+            election_ticks: config.election_ticks,
+            heartbeat_ticks: config.heartbeat_ticks,
+            pre_vote: config.pre_vote,
+            check_quorum: !planted.has(Break::CheckQuorumOff),
+            seed: metadata.boot,
+        };
+        let driver = Driver::new(settings, raft_log, applied.0)?;
+
+        let identity =
+            handshake::Identity { member, cluster, membership: membership.clone() };
+        let news_inbox = inbox.clone();
+        let news = move |news: LinkNews| {
+            // When the inbox is full the link's state is told again at its next change.
+            news_inbox.try_send(Input::Link(news)).ok();
+        };
+        let links = TcpLinks::new(
+            identity.clone(),
+            proxy(config),
+            tasks.clone(),
+            stop.clone(),
+            Arc::new(news),
+            metrics.clone(),
+        );
+        let snapshots = Departures {
+            state: state.clone(),
+            identity: identity.clone(),
+            proxy: proxy(config),
+            replica: inbox.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            telemetry: telemetry.clone(),
+            clock: clock.clone(),
+        };
+        let replica = Replica::new(replica::Parts {
+            driver,
+            wal,
+            links: Box::new(links),
+            snapshots: Box::new(snapshots),
+            waiters: waiters.clone(),
+            apply: items_in,
+            progress: progress.clone(),
+            glance: glance.clone(),
+            telemetry: telemetry.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            lessor: lessor.clone(),
+            store: store.clone(),
+            membership: membership.clone(),
+            member,
+            tick_micros: u32::try_from(config.tick.as_micros()).unwrap_or(u32::MAX),
+            election_ticks: config.election_ticks,
+            snapshot_count: config.snapshot_count,
+            catchup_entries: config.snapshot_catchup_entries,
+            fresh,
+            planted,
+        });
+        let apply = Apply::new(
+            apply::Parts {
+                store: store.clone(),
+                membership: membership.clone(),
+                lessor,
+                hub: hub.clone(),
+                waiters: waiters.clone(),
+                progress: progress.clone(),
+                glance: glance.clone(),
+                replica: inbox.clone(),
+                flush: flush_in,
+                clock: clock.clone(),
+                planted,
+            },
+            applied,
+        );
+        let flush = Flush::new(
+            state.clone(),
+            store.clone(),
+            progress.clone(),
+            glance.clone(),
+            metrics.clone(),
+        );
+        let handle = Handle {
+            inbox: inbox.clone(),
+            waiters,
+            store,
+            membership,
+            glance,
+            status: telemetry.status(),
+            request_timeout: config.request_timeout(),
+        };
+        let alarm = Alarm { progress, replica: inbox.clone() };
+        let threads = Threads {
+            replica,
+            inbox: inputs,
+            apply,
+            items,
+            flush,
+            flush_items,
+            alarm: alarm.clone(),
+            clock,
+            tick_micros: u64::try_from(config.tick.as_micros()).unwrap_or(u64::MAX),
+        };
+        let boot = metadata.boot;
+        let threads = Some(threads);
+        Ok(Self { handle, telemetry, inbox, metrics, identity, state, boot, hub, alarm, threads })
+    }
+
+    fn start_threads(
+        &mut self,
+        ended: oneshot::Sender<Result<Wal, Fatal>>,
+    ) -> Result<Vec<JoinHandle<()>>, ServerError> {
+        let Some(threads) = self.threads.take() else { return Ok(Vec::new()) };
+        let Threads { replica, inbox, apply, items, flush, flush_items, alarm, clock, tick_micros } =
+            threads;
+        let spawned = [
+            threads::flush(flush, flush_items, clock.clone(), alarm.clone()),
+            threads::apply(apply, items, alarm),
+            threads::replica(replica, inbox, clock, tick_micros, move |result| {
+                // Nobody listens any more if the start failed half way.
+                ended.send(result).ok();
+            }),
+        ];
+        spawned.into_iter().collect::<Result<_, _>>().map_err(system("start a thread"))
+    }
+}
+
+fn glance(member: MemberId, cluster: ClusterId) -> Glance {
+    Glance {
+        member,
+        cluster,
+        term: AtomicU64::new(0),
+        leader: AtomicU64::new(0),
+        commit: AtomicU64::new(0),
+        applied: AtomicU64::new(0),
+        learner: AtomicBool::new(false),
+        state_bytes: AtomicU64::new(0),
+        leader_changes: AtomicU64::new(0),
+    }
+}
+
+/// Tells the cluster this member's name and where clients find it, until it is heard.
+async fn publish(handle: Handle, member: MemberId, name: String, client_urls: Vec<String>) {
+    loop {
+        let same = handle
+            .members()
+            .iter()
+            .any(|known| known.id == member && known.name == name && known.client_urls == client_urls);
+        if same {
+            return;
+        }
+        let (name, client_urls) = (name.clone(), client_urls.clone());
+        let op = Op::Publish { member, name, client_urls, peer_urls: Vec::new() };
+        match handle.publish(op).await {
+            Ok(()) => {
+                tracing::info!("published the member's name and client URLs to the cluster");
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "not published yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Packets of peers into the replica's inbox.
+#[derive(Clone)]
+struct ReplicaInbox(flume::Sender<Input>);
+
+impl Inbox for ReplicaInbox {
+    async fn packet(&self, from: MemberId, packet: Packet) -> bool {
+        self.0.send_async(Input::Packet { from, packet }).await.is_ok()
+    }
+
+    async fn caller(&self, from: MemberId, connected: bool) -> bool {
+        self.0.send_async(Input::Caller { from, connected }).await.is_ok()
+    }
+}
+
+/// Which snapshot could be sent.
+struct Newest(Arc<State>);
+
+impl SnapshotSource for Newest {
+    fn newest(&self) -> Option<SnapshotPoint> {
+        let applied = self.0.applied();
+        Some(SnapshotPoint {
+            index: applied.index,
+            term: applied.term,
+            conf_state: applied.conf_state,
+        })
+    }
+}
+
+/// Snapshots on their way out.
+struct Departures {
+    state: Arc<State>,
+    identity: handshake::Identity,
+    proxy: Option<String>,
+    replica: flume::Sender<Input>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    runtime: tokio::runtime::Handle,
+    telemetry: Telemetry,
+    clock: Arc<dyn Clock>,
+}
+
+impl SnapshotSender for Departures {
+    fn send(&mut self, mut message: Message) {
+        let to = MemberId(message.to);
+        let urls = match self.identity.membership.read().get(to) {
+            Some(member) => member.peer_urls.clone(),
+            None => Vec::new(),
+        };
+        // What is sent is the newest state there is; the announcement is made to fit it.
+        let reader = SnapshotReader::new(&self.state);
+        let applied = reader.applied();
+        let index = applied.index;
+        let metadata = message.mut_snapshot().mut_metadata();
+        metadata.index = applied.index.0;
+        metadata.term = applied.term.0;
+        metadata.set_conf_state(applied.conf_state.clone());
+        let bytes = self.state.bytes_on_disk().unwrap_or_default();
+        self.telemetry.trace(TraceEvent::SnapshotSent { to, index, bytes }, self.clock.now_micros());
+        let dial = Dial {
+            urls: urls.iter().filter_map(|url| Url::parse(url).ok()).collect(),
+            proxy: self.proxy.clone(),
+        };
+        let (identity, replica) = (self.identity.clone(), self.replica.clone());
+        let stop = self.stop.clone();
+        let sending = async move {
+            let sent = stop
+                .run_until_cancelled(bulk::send(&identity, &dial, &message, Box::new(Leaving(reader))))
+                .await;
+            let arrived = matches!(sent, Some(Ok(())));
+            if let Some(Err(error)) = sent {
+                tracing::warn!(%to, %error, "a snapshot did not arrive");
+            }
+            replica.send_async(Input::Sent { to, arrived }).await.ok();
+        };
+        self.tasks.spawn_on(sending, &self.runtime);
+    }
+}
+
+struct Leaving(SnapshotReader);
+
+impl Body for Leaving {
+    fn next(&mut self) -> Result<Option<bytes::Bytes>, String> {
+        self.0.next_chunk().map_err(|error| error.to_string())
+    }
+}
+
+/// Snapshots that arrive.
+struct Arrivals {
+    state: Arc<State>,
+    replica: flume::Sender<Input>,
+}
+
+impl Receiver for Arrivals {
+    fn begin(&self, message: Message) -> Result<Box<dyn Incoming>, String> {
+        let writer = SnapshotWriter::new(&self.state);
+        Ok(Box::new(Arriving { writer, message, replica: self.replica.clone() }))
+    }
+}
+
+struct Arriving {
+    writer: SnapshotWriter,
+    message: Message,
+    replica: flume::Sender<Input>,
+}
+
+impl Incoming for Arriving {
+    fn take(&mut self, chunk: &[u8]) -> Result<(), String> {
+        self.writer.write(chunk).map_err(|error| error.to_string())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), String> {
+        let Self { writer, message, replica } = *self;
+        let received = writer.finish().map_err(|error| error.to_string())?;
+        let announced = message.get_snapshot().get_metadata().index;
+        if received.applied().index.0 != announced {
+            return Err(format!("it was announced for entry {announced} and is another"));
+        }
+        let message = Box::new(message);
+        replica
+            .send(Input::Arrived { message, received })
+            .map_err(|_| "the member stops".to_owned())
+    }
+}

@@ -1,0 +1,616 @@
+//! The state on disk: the state machine's rows, written behind by whole transactions.
+//!
+//! One redb database, `state.redb`. [`State::flush`] makes a batch of changes durable together
+//! with the index of the last entry they come from and the configuration at that entry: all of it
+//! is there after a crash, or none. What is not flushed yet is in the log and is applied again.
+//!
+//! Reads come from a *view*: one read transaction with its tables open, made after each flush and
+//! shared by all readers, so that a point read costs no transaction of its own. A view pins the
+//! pages of its moment, so nobody keeps one longer than a read takes, but for a snapshot being sent.
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use node_protocol::{Index, Term};
+use parking_lot::{Mutex, RwLock};
+use raft::eraftpb::ConfState;
+use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableError, WriteTransaction};
+
+use crate::kv::{Change, RowKey, Rows, RowsError, Table};
+
+use super::{
+    disk::{Disk, DiskFile, OpenMode, StoreFile},
+    schema::{
+        Applied, CHECKSUM_BYTES, HEADER, HEADER_APPLIED, HEADER_IDENTITY, HEADER_SCHEMA, Identity,
+        SCHEMA_VERSION, checksum, definition, verified,
+    },
+    snapshot::ReceivedSnapshot,
+};
+
+/// Name of the database in the member's directory.
+pub const STATE_FILE: &str = "state.redb";
+const BUILDING_PREFIX: &str = "state-";
+const BUILDING_SUFFIX: &str = ".redb.tmp";
+
+/// Habits of the state's database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateOptions {
+    /// RAM redb may use for pages, read or not yet written.
+    pub cache_bytes: usize,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20 }
+    }
+}
+
+/// What one flush makes durable, all or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct FlushBatch<'a> {
+    /// In the order in which they were made; a later change of the same key wins.
+    pub changes: &'a [Change],
+    /// Last entry whose effects are among `changes` or were flushed before.
+    pub applied: Index,
+    /// Its term.
+    pub applied_term: Term,
+    /// The configuration at that entry; `None` if it has not changed.
+    pub conf_state: Option<&'a ConfState>,
+}
+
+/// Why the state cannot be used. Each is final for this process.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The database, or the disk under it, failed.
+    #[error("failed to {operation} {}; the member must stop, and start again when the disk works", path.display())]
+    Failed {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What redb or the system said.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// What is stored is not what was stored.
+    #[error(
+        "the state in {} is damaged: {reason}; remove this member from the cluster and add it again \
+         with an empty data directory",
+        path.display()
+    )]
+    Corrupt {
+        /// In which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Written by a newer version of this program.
+    #[error(
+        "{} has schema {found}, this version knows up to {SCHEMA_VERSION}; start the version that \
+         wrote it",
+        path.display()
+    )]
+    NewerSchema {
+        /// In which file.
+        path: PathBuf,
+        /// Which schema it has.
+        found: u32,
+    },
+    /// There is no state where one is to be opened.
+    #[error("there is no state in {}", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// There is a state where one is to be created.
+    #[error("there is a state in {} already", path.display())]
+    Exists {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// An earlier write failed.
+    #[error("the state in {} failed before and takes nothing more; the member must stop", path.display())]
+    FailedBefore {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A snapshot is not newer than the state.
+    #[error("a snapshot at index {snapshot} is not newer than the state at index {applied}")]
+    SnapshotOutdated {
+        /// The snapshot's last entry.
+        snapshot: Index,
+        /// The state's last entry.
+        applied: Index,
+    },
+}
+
+/// The state of one member. Shared by reference: one thread flushes, any thread reads.
+#[derive(Debug)]
+pub struct State {
+    place: Place,
+    identity: Identity,
+    writer: Mutex<Writer>,
+    view: RwLock<Arc<View>>,
+    /// Distinguishes names of snapshots being received.
+    received: AtomicU64,
+}
+
+/// Where the database is and how it is opened.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) options: StateOptions,
+}
+
+#[derive(Debug)]
+struct Writer {
+    database: Arc<Database>,
+    file: Arc<dyn DiskFile>,
+    /// Set by the first error of a write.
+    failed: bool,
+}
+
+/// The state at one moment: everything up to `applied`, nothing after.
+pub(super) struct View {
+    /// In the order of [`Table::ALL`].
+    tables: [StoredTable; Table::ALL.len()],
+    pub(super) applied: Applied,
+    /// A closed database answers no reads, so it lives as long as its views. Dropped last.
+    _database: Arc<Database>,
+}
+
+pub(super) type StoredTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Whether there is a state in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read.
+    pub fn exists(disk: &dyn Disk, dir: &Path) -> Result<bool, StateError> {
+        let path = dir.join(STATE_FILE);
+        disk.exists(&path).map_err(failed("look for", &path))
+    }
+
+    /// Creates a state in `dir` that begins as `changes` say; it is durable on return.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Exists`] if there is one already.
+    pub fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        identity: Identity,
+        applied: &Applied,
+        changes: &[Change],
+        options: StateOptions,
+    ) -> Result<Self, StateError> {
+        let place = Place { disk: Arc::clone(disk), dir: dir.to_path_buf(), options };
+        if Self::exists(&**disk, dir)? {
+            return Err(StateError::Exists { path: place.state_path() });
+        }
+        place.remove_leftovers()?;
+        let building = place.building_path(applied.index, 0);
+        let built = Built::begin(&place, building.clone())?;
+        insert(&built.transaction, changes).map_err(failed("write", &building))?;
+        built.finish(&place, identity, applied)?;
+        place.put_in_place(&building)?;
+        Self::open(disk, dir, options)
+    }
+
+    /// Opens the state in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], [`StateError::NewerSchema`], [`StateError::Corrupt`],
+    /// [`StateError::Failed`].
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        options: StateOptions,
+    ) -> Result<Self, StateError> {
+        let place = Place { disk: Arc::clone(disk), dir: dir.to_path_buf(), options };
+        if !Self::exists(&**disk, dir)? {
+            return Err(StateError::Missing { path: place.state_path() });
+        }
+        place.remove_leftovers()?;
+        let (database, file, view, identity) = place.open()?;
+        Ok(Self {
+            place,
+            identity,
+            writer: Mutex::new(Writer { database, file, failed: false }),
+            view: RwLock::new(Arc::new(view)),
+            received: AtomicU64::new(0),
+        })
+    }
+
+    /// Whose state it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Up to where the durable state is complete.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        self.view().applied.clone()
+    }
+
+    /// Shows every row of every table to `visit`, tables in order, keys in order within each.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `visit`, or a [`StateError`] if the rows cannot be read.
+    pub fn load<E: From<StateError>>(
+        &self,
+        mut visit: impl FnMut(Table, &[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let path = self.place.state_path();
+        let view = self.view();
+        for table in Table::ALL {
+            for row in view.range_all(table).map_err(failed("read", &path))? {
+                let (key, stored) = row.map_err(failed("read", &path))?;
+                let value = verified(key.value(), stored.value())
+                    .ok_or_else(|| damaged_row(&path, table, key.value()))?;
+                visit(table, key.value(), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a batch durable, in one transaction, and readable. Returns how long that took.
+    ///
+    /// # Errors
+    ///
+    /// All are final: whether the batch is durable is unknown, and every later flush fails.
+    pub fn flush(&self, batch: FlushBatch<'_>) -> Result<Duration, StateError> {
+        // A measurement for people; nothing is decided by it.
+        let start = Instant::now();
+        let path = self.place.state_path();
+        let mut writer = self.writer.lock();
+        if writer.failed {
+            return Err(StateError::FailedBefore { path });
+        }
+        let FlushBatch { changes, applied, applied_term, conf_state } = batch;
+        let conf_state = match conf_state {
+            Some(conf_state) => conf_state.clone(),
+            None => self.view().applied.conf_state.clone(),
+        };
+        let applied = Applied { index: applied, term: applied_term, conf_state };
+        let flushed = commit(&writer.database, changes, &applied)
+            .and_then(|()| View::new(&writer.database, applied));
+        match flushed {
+            Ok(view) => *self.view.write() = Arc::new(view),
+            Err(error) => {
+                writer.failed = true;
+                return Err(failed("write", &path)(error));
+            }
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Puts a received snapshot in the place of the whole state, durably.
+    ///
+    /// Call this before the log's mark is moved to the snapshot (see the module essay of
+    /// [`storage`](super)).
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::SnapshotOutdated`] leaves the state as it was; all others are final.
+    pub fn install(&self, snapshot: &ReceivedSnapshot) -> Result<(), StateError> {
+        let mut writer = self.writer.lock();
+        if writer.failed {
+            return Err(StateError::FailedBefore { path: self.place.state_path() });
+        }
+        let applied = self.view().applied.index;
+        if snapshot.applied().index <= applied {
+            let snapshot = snapshot.applied().index;
+            return Err(StateError::SnapshotOutdated { snapshot, applied });
+        }
+        // What it leaves to remove when it is dropped is gone by then: it has become the state.
+        let installed = self.place.put_in_place(snapshot.path()).and_then(|()| self.place.open());
+        let (database, file, view, _) = match installed {
+            Ok(opened) => opened,
+            Err(error) => {
+                writer.failed = true;
+                return Err(error);
+            }
+        };
+        *writer = Writer { database, file, failed: false };
+        *self.view.write() = Arc::new(view);
+        Ok(())
+    }
+
+    /// Size of the database's file, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system cannot tell.
+    pub fn bytes_on_disk(&self) -> Result<u64, StateError> {
+        let file = Arc::clone(&self.writer.lock().file);
+        file.len().map_err(failed("measure", &self.place.state_path()))
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read())
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn next_received(&self) -> u64 {
+        self.received.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Rows for State {
+    fn row(&self, key: RowKey) -> Result<Option<Bytes>, RowsError> {
+        let view = self.view();
+        let encoded = key.encode();
+        let stored = view.table(Table::Rows).get(&encoded[..]).map_err(disk_error)?;
+        stored.map(|stored| self.row_value(&encoded, stored.value())).transpose()
+    }
+
+    fn rows(
+        &self,
+        from: RowKey,
+        to: RowKey,
+        limit: usize,
+    ) -> Result<Vec<(RowKey, Bytes)>, RowsError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let view = self.view();
+        let (from, to) = (from.encode(), to.encode());
+        let range: Range<&[u8]> = &from[..]..&to[..];
+        let found = view.table(Table::Rows).range(range).map_err(disk_error)?;
+        let mut rows = Vec::new();
+        for row in found.take(limit) {
+            let (key, stored) = row.map_err(disk_error)?;
+            let name = RowKey::decode(key.value())
+                .ok_or_else(|| self.damaged(Table::Rows, key.value()))?;
+            rows.push((name, self.row_value(key.value(), stored.value())?));
+        }
+        Ok(rows)
+    }
+}
+
+impl State {
+    fn row_value(&self, key: &[u8], stored: &[u8]) -> Result<Bytes, RowsError> {
+        let value = verified(key, stored).ok_or_else(|| self.damaged(Table::Rows, key))?;
+        Ok(Bytes::copy_from_slice(value))
+    }
+
+    fn damaged(&self, table: Table, key: &[u8]) -> RowsError {
+        RowsError::Disk(Box::new(damaged_row(&self.place.state_path(), table, key)))
+    }
+}
+
+impl View {
+    fn new(database: &Arc<Database>, applied: Applied) -> Result<Self, redb::Error> {
+        let transaction = database.begin_read()?;
+        let open = |table| transaction.open_table(definition(table));
+        let tables = [
+            open(Table::Rows)?,
+            open(Table::Leases)?,
+            open(Table::Sessions)?,
+            open(Table::Members)?,
+            open(Table::Meta)?,
+        ];
+        Ok(Self { tables, applied, _database: Arc::clone(database) })
+    }
+
+    fn table(&self, table: Table) -> &StoredTable {
+        &self.tables[table as usize]
+    }
+
+    /// All rows of a table, in the order of their keys.
+    pub(super) fn range_all(&self, table: Table) -> Result<StoredRange, redb::StorageError> {
+        self.table(table).range::<&[u8]>(..)
+    }
+}
+
+pub(super) type StoredRange = redb::Range<'static, &'static [u8], &'static [u8]>;
+
+impl Place {
+    pub(super) fn state_path(&self) -> PathBuf {
+        self.dir.join(STATE_FILE)
+    }
+
+    /// Where a new state is built until it is complete.
+    pub(super) fn building_path(&self, index: Index, count: u64) -> PathBuf {
+        self.dir.join(format!("{BUILDING_PREFIX}{index}-{count}{BUILDING_SUFFIX}"))
+    }
+
+    fn remove_leftovers(&self) -> Result<(), StateError> {
+        let names = self.disk.list(&self.dir).map_err(failed("list", &self.dir))?;
+        for name in names {
+            if name.starts_with(BUILDING_PREFIX) && name.ends_with(BUILDING_SUFFIX) {
+                let path = self.dir.join(name);
+                self.disk.remove(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the complete, durable database at `path` the state.
+    fn put_in_place(&self, path: &Path) -> Result<(), StateError> {
+        self.disk.rename(path, &self.state_path()).map_err(failed("rename", path))?;
+        self.disk.sync_dir(&self.dir).map_err(failed("sync", &self.dir))
+    }
+
+    fn open(&self) -> Result<(Arc<Database>, Arc<dyn DiskFile>, View, Identity), StateError> {
+        let path = self.state_path();
+        let corrupt =
+            |reason: &str| StateError::Corrupt { path: path.clone(), reason: reason.into() };
+        let file = self.disk.open(&path, OpenMode::Existing).map_err(failed("open", &path))?;
+        if file.is_empty().map_err(failed("open", &path))? {
+            return Err(corrupt("the file is empty"));
+        }
+        let database = self.database(&file, &path)?;
+        let transaction = database.begin_read().map_err(failed("read", &path))?;
+        let header = match transaction.open_table(HEADER) {
+            Ok(header) => header,
+            Err(TableError::TableDoesNotExist(_)) => {
+                return Err(corrupt("it has no header"));
+            }
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        let read = |row: &str| header.get(row).map_err(failed("read", &path));
+        let schema = read(HEADER_SCHEMA)?
+            .and_then(|value| Some(u32::from_le_bytes(value.value().try_into().ok()?)))
+            .ok_or_else(|| corrupt("its header names no schema"))?;
+        if schema > SCHEMA_VERSION {
+            return Err(StateError::NewerSchema { path, found: schema });
+        }
+        let identity = read(HEADER_IDENTITY)?
+            .and_then(|value| Identity::decode(value.value()))
+            .ok_or_else(|| corrupt("its header does not say whose it is"))?;
+        let applied = read(HEADER_APPLIED)?
+            .and_then(|value| Applied::decode(value.value()))
+            .ok_or_else(|| corrupt("its header does not say up to where it is complete"))?;
+        let view = View::new(&database, applied).map_err(failed("read", &path))?;
+        Ok((database, file, view, identity))
+    }
+
+    fn database(&self, file: &Arc<dyn DiskFile>, path: &Path) -> Result<Arc<Database>, StateError> {
+        let database = Builder::new()
+            .set_cache_size(self.options.cache_bytes)
+            .create_with_backend(StoreFile::new(Arc::clone(file)))
+            .map_err(failed("open", path))?;
+        Ok(Arc::new(database))
+    }
+}
+
+/// A database being filled by one transaction, beside the one in use.
+pub(super) struct Built {
+    pub(super) path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    /// Ends before the database closes.
+    pub(super) transaction: WriteTransaction,
+    database: Arc<Database>,
+}
+
+impl std::fmt::Debug for Built {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Built").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Built {
+    pub(super) fn begin(place: &Place, path: PathBuf) -> Result<Self, StateError> {
+        let file = place.disk.open(&path, OpenMode::New).map_err(failed("create", &path))?;
+        let database = place.database(&file, &path)?;
+        let transaction = begin(&database).map_err(failed("write", &path))?;
+        Ok(Self { path, file, transaction, database })
+    }
+
+    /// Completes the database and makes it durable, but for its place.
+    pub(super) fn finish(
+        self,
+        place: &Place,
+        identity: Identity,
+        applied: &Applied,
+    ) -> Result<(), StateError> {
+        let Self { path, file, transaction, database } = self;
+        let committed = || -> Result<(), redb::Error> {
+            {
+                let mut header = transaction.open_table(HEADER)?;
+                header.insert(HEADER_SCHEMA, &SCHEMA_VERSION.to_le_bytes()[..])?;
+                header.insert(HEADER_IDENTITY, &identity.encode()[..])?;
+                header.insert(HEADER_APPLIED, &applied.encode()[..])?;
+                for table in Table::ALL {
+                    transaction.open_table(definition(table))?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        committed().map_err(failed("write", &path))?;
+        if let Ok(database) = Arc::try_unwrap(database) {
+            database.close().map_err(failed("close", &path))?;
+        }
+        file.sync().map_err(failed("sync", &path))?;
+        place.disk.sync_dir(&place.dir).map_err(failed("sync", &place.dir))
+    }
+}
+
+fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    // Opening after a crash is then immediate, whatever the size; every commit must have it.
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+fn commit(database: &Database, changes: &[Change], applied: &Applied) -> Result<(), redb::Error> {
+    let transaction = begin(database)?;
+    insert(&transaction, changes)?;
+    transaction.open_table(HEADER)?.insert(HEADER_APPLIED, &applied.encode()[..])?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Does `changes` in their order, within each table.
+fn insert(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error> {
+    for table in Table::ALL {
+        let mut of_table = changes.iter().filter(|change| change.table == table).peekable();
+        if of_table.peek().is_none() {
+            continue;
+        }
+        let mut stored = transaction.open_table(definition(table))?;
+        for Change { table: _, key, value } in of_table {
+            match value {
+                Some(value) => {
+                    let mut place =
+                        stored.insert_reserve(&key[..], CHECKSUM_BYTES + value.len())?;
+                    let (sum, rest) = place.as_mut().split_at_mut(CHECKSUM_BYTES);
+                    sum.copy_from_slice(&checksum(key, value));
+                    rest.copy_from_slice(value);
+                }
+                None => {
+                    stored.remove(&key[..])?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Attaches what was tried, and on which file, to an error of redb or of the system.
+pub(super) fn failed<'a, E: Into<redb::Error>>(
+    operation: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(E) -> StateError + 'a {
+    move |error| StateError::Failed {
+        operation,
+        path: path.to_path_buf(),
+        source: Box::new(error.into()),
+    }
+}
+
+pub(super) fn damaged_row(path: &Path, table: Table, key: &[u8]) -> StateError {
+    StateError::Corrupt {
+        path: path.to_path_buf(),
+        reason: format!("the checksum of row {key:02x?} of table {table:?} does not hold"),
+    }
+}
+
+fn disk_error(error: redb::StorageError) -> RowsError {
+    RowsError::Disk(Box::new(error))
+}

@@ -1,0 +1,148 @@
+//! The three threads of a node: each a ten-line loop around a `step`.
+//!
+//! ```text
+//!   replica ──► apply ──► flush        each owns the sender to the next: when one ends,
+//!                                      the next drains what it was given and ends as well
+//! ```
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crate::apply::{Apply, Item};
+use crate::clock::Clock;
+use crate::flush::{Flush, FlushItem};
+use crate::progress::{Notice, Progress};
+use crate::replica::{Fatal, INPUTS_PER_STEP, Input, Replica, Step};
+use crate::storage::wal::Wal;
+
+/// Starts the flush thread. It ends when its senders are gone, everything flushed.
+pub fn flush(
+    mut flush: Flush,
+    items: flume::Receiver<FlushItem>,
+    clock: Arc<dyn Clock>,
+    alarm: Alarm,
+) -> std::io::Result<JoinHandle<()>> {
+    start("flush", alarm, move || {
+        let mut due = None;
+        loop {
+            let first = match due {
+                None => items.recv().map_err(|_| flume::RecvTimeoutError::Disconnected),
+                Some(due) => items.recv_timeout(until(due, clock.now_micros())),
+            };
+            if let Err(flume::RecvTimeoutError::Disconnected) = first {
+                return flush.flush().map_err(|error| error.to_string());
+            }
+            let batch = first.into_iter().chain(items.try_iter());
+            due = flush.step(batch, clock.now_micros()).map_err(|error| error.to_string())?;
+        }
+    })
+}
+
+/// Starts the apply thread. It ends when its senders are gone.
+pub fn apply(
+    mut apply: Apply,
+    items: flume::Receiver<Item>,
+    alarm: Alarm,
+) -> std::io::Result<JoinHandle<()>> {
+    start("apply", alarm, move || {
+        loop {
+            // While a compaction is under way there is work without items.
+            let first = if apply.has_work() {
+                items.recv_timeout(Duration::from_millis(1))
+            } else {
+                items.recv().map_err(|_| flume::RecvTimeoutError::Disconnected)
+            };
+            if let Err(flume::RecvTimeoutError::Disconnected) = first {
+                return Ok(());
+            }
+            apply.step(first.into_iter().chain(items.try_iter())).map_err(|e| e.to_string())?;
+        }
+    })
+}
+
+/// Starts the replica thread; `ended` is called with how it ended, after everything that waited
+/// has been refused.
+pub fn replica(
+    mut replica: Replica,
+    inbox: flume::Receiver<Input>,
+    clock: Arc<dyn Clock>,
+    tick_micros: u64,
+    ended: impl FnOnce(Result<Wal, Fatal>) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    Builder::new().name("replica".into()).spawn(move || {
+        let mut looping = || -> Result<(), Fatal> {
+            let mut next_tick = clock.now_micros() + tick_micros;
+            let mut inputs = Vec::new();
+            loop {
+                let wait = until(next_tick, clock.now_micros());
+                match inbox.recv_timeout(wait) {
+                    Ok(input) => inputs.push(input),
+                    Err(flume::RecvTimeoutError::Timeout) => {}
+                    Err(flume::RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+                inputs.extend(inbox.try_iter().take(INPUTS_PER_STEP));
+                let now = clock.now_micros();
+                let tick = now >= next_tick;
+                if tick {
+                    // A stall counts as one tick.
+                    next_tick = (next_tick + tick_micros).max(now);
+                }
+                if replica.step(inputs.drain(..), tick)? == Step::Stop {
+                    return Ok(());
+                }
+            }
+        };
+        let result = catch_unwind(AssertUnwindSafe(&mut looping))
+            .unwrap_or_else(|panic| Err(Fatal::Elsewhere(panicked("replica", &*panic))));
+        let wal = replica.stop();
+        ended(result.map(|()| wal));
+    })
+}
+
+/// Tells the replica that a thread cannot go on.
+#[derive(Clone)]
+pub struct Alarm {
+    /// Where the reason is left.
+    pub progress: Arc<Progress>,
+    /// Whom to wake.
+    pub replica: flume::Sender<Input>,
+}
+
+impl Alarm {
+    /// Leaves the reason and wakes the replica, which ends the node.
+    pub fn raise(&self, why: String) {
+        self.progress.notify(Notice::Fatal(why));
+        // A full inbox wakes the replica as well.
+        self.replica.try_send(Input::Wake).ok();
+    }
+}
+
+fn start(
+    name: &'static str,
+    alarm: Alarm,
+    run: impl FnOnce() -> Result<(), String> + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    Builder::new().name(name.into()).spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|panic| Err(panicked(name, &*panic)));
+        if let Err(why) = result {
+            alarm.raise(why);
+        }
+    })
+}
+
+fn panicked(thread: &str, panic: &(dyn Any + Send)) -> String {
+    let why = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given");
+    format!("the {thread} thread panicked: {why}")
+}
+
+fn until(due_micros: u64, now_micros: u64) -> Duration {
+    Duration::from_micros(due_micros.saturating_sub(now_micros))
+}
