@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use node_protocol::{Index, MemberId, Term};
@@ -29,12 +29,12 @@ use crate::cluster::{ChangeError, Member, MemberChange, Membership};
 use crate::consensus::driver::{Refused, conf_change};
 use crate::consensus::waiters::{Answer, Waiters};
 use crate::flush::FlushItem;
-use crate::handle::{Glance, Refusal};
+use crate::handle::Glance;
+use crate::inbox::{Input, Refusal};
 use crate::kv::{Admission, Change, Command, CommandError, Op, Revised, RowsError, Store};
 use crate::lease::Lessor;
 use crate::progress::{Notice, Progress};
-use crate::recover::Recovered;
-use crate::replica::Input;
+
 use crate::storage::ReceivedSnapshot;
 use crate::training::{Break, Planted};
 use crate::watch::WatchHub;
@@ -62,12 +62,17 @@ pub enum Item {
         /// The reads.
         reads: Vec<oneshot::Sender<Result<(), Refusal>>>,
     },
-    /// A snapshot that replaces the state.
+    /// A snapshot that replaces the state. Nothing else follows before `Installed`.
     Install {
         /// Where it lies.
         received: ReceivedSnapshot,
-        /// Told when the state is durable, or why it is not.
-        done: SyncSender<Result<(), String>>,
+    },
+    /// The snapshot is the state.
+    Installed {
+        /// The entry it is complete up to.
+        applied: Index,
+        /// Term of that entry.
+        applied_term: Term,
     },
 }
 
@@ -83,7 +88,9 @@ pub enum ApplyError {
         source: RowsError,
     },
     /// An entry is not a command: it was written by a newer program, or memory is broken.
-    #[error("entry {index} is not a command this program knows: {source}; is another member newer?")]
+    #[error(
+        "entry {index} is not a command this program knows: {source}; is another member newer?"
+    )]
     Command {
         /// Which entry.
         index: Index,
@@ -175,7 +182,11 @@ impl Apply {
                 Item::Entries(entries) => self.held.extend(entries),
                 Item::Configured(conf_state) => self.configured(*conf_state)?,
                 Item::Reads { index, reads } => self.reads.entry(index).or_default().extend(reads),
-                Item::Install { received, done } => self.install(received, &done)?,
+                Item::Install { received } => self.install(received)?,
+                Item::Installed { applied, applied_term } => {
+                    self.applied = (applied, applied_term);
+                    self.parts.glance.applied.store(applied.0, Ordering::Release);
+                }
             }
         }
         if self.held.is_empty() && self.has_work() {
@@ -266,8 +277,7 @@ impl Apply {
     /// Starts a change of the configuration; whether there is anything to wait for.
     fn change(&mut self, store: &mut Store, entry: &Entry) -> Result<bool, ApplyError> {
         let (index, term) = (Index(entry.index), Term(entry.term));
-        let change =
-            conf_change(entry).map_err(|source| ApplyError::Change { index, source })?;
+        let change = conf_change(entry).map_err(|source| ApplyError::Change { index, source })?;
         let mut answer = None;
         let mut raft_change = change;
         // Without a context it is raft's own leaving of a joint configuration.
@@ -284,8 +294,7 @@ impl Apply {
             }
             answer = self.parts.waiters.is_mine(id).then_some((id, Answer::Members(result)));
         }
-        let members = self.parts.membership.read().members().cloned().collect();
-        self.parts.progress.notify(Notice::Configure { index, change: raft_change, members });
+        self.parts.progress.notify(Notice::Configure { index, change: raft_change });
         self.parts.replica.try_send(Input::Wake).ok();
         self.changing = Some(Changing { index, term, answer });
         Ok(true)
@@ -320,7 +329,7 @@ impl Apply {
         let item = FlushItem::Applied { changes, last_row, applied, applied_term, conf_state };
         self.parts.flush.send(item).map_err(|_| ApplyError::FlushEnded)?;
         self.parts.progress.set_applied(applied);
-        self.parts.glance.applied.store(applied.0, std::sync::atomic::Ordering::Release);
+        self.parts.glance.applied.store(applied.0, Ordering::Release);
         for revised in self.revised.drain(..) {
             self.parts.hub.publish(&revised);
         }
@@ -342,40 +351,13 @@ impl Apply {
         }
     }
 
-    fn install(
-        &mut self,
-        received: ReceivedSnapshot,
-        done: &SyncSender<Result<(), String>>,
-    ) -> Result<(), ApplyError> {
+    /// Hands a snapshot to the flush thread, which replaces the state under everybody's feet.
+    fn install(&mut self, received: ReceivedSnapshot) -> Result<(), ApplyError> {
         // raft-rs hands out no entries beyond a snapshot before it is installed.
         self.held.clear();
         self.changing = None;
-        let (reply, wait) = std::sync::mpsc::sync_channel(1);
-        let item = FlushItem::Install { received, reply };
-        self.parts.flush.send(item).map_err(|_| ApplyError::FlushEnded)?;
-        match wait.recv().map_err(|_| ApplyError::FlushEnded)? {
-            Ok(recovered) => {
-                self.replace(*recovered);
-                done.send(Ok(())).ok();
-            }
-            Err(why) => drop(done.send(Err(why))),
-        }
-        Ok(())
-    }
-
-    fn replace(&mut self, recovered: Recovered) {
-        let Recovered { store, membership, applied, applied_term, conf_state: _ } = recovered;
-        let leases = recovered_leases(&store);
-        self.parts.lessor.lock().replace(leases, self.parts.clock.now_micros());
-        *self.parts.store.write() = store;
-        *self.parts.membership.write() = membership;
-        self.applied = (applied, applied_term);
-        self.parts.progress.set_applied(applied);
-        self.parts.glance.applied.store(applied.0, std::sync::atomic::Ordering::Release);
-        let members = self.parts.membership.read().members().cloned().collect();
-        let notice = Notice::Installed { index: applied, term: applied_term, members };
-        self.parts.progress.notify(notice);
-        self.parts.hub.jump(self.parts.store.read().revision());
+        let item = FlushItem::Install { received };
+        self.parts.flush.send(item).map_err(|_| ApplyError::FlushEnded)
     }
 }
 

@@ -6,18 +6,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
 
 use node_protocol::{Index, Term};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use raft::eraftpb::ConfState;
 
+use crate::apply::recovered_leases;
+use crate::cluster::Membership;
 use crate::handle::Glance;
+use crate::inbox::Input;
 use crate::kv::{Change, RowKey, Store};
+use crate::lease::Lessor;
 use crate::metrics::Metrics;
-use crate::progress::Progress;
-use crate::recover::{self, Recovered};
+use crate::progress::{Notice, Progress};
+use crate::recover::{self, RecoverError, Recovered};
 use crate::storage::{FlushBatch, ReceivedSnapshot, State, StateError};
+use crate::watch::WatchHub;
 
 /// Changes that make a flush worth its fsyncs, if the last one is [`REST_MICROS`] ago.
 const ENOUGH: usize = 1_000;
@@ -50,22 +54,50 @@ pub enum FlushItem {
         /// The configuration at that entry, when it changed.
         conf_state: Option<ConfState>,
     },
-    /// A snapshot that replaces the state.
+    /// A snapshot that replaces the state, on disk and in RAM; ends with
+    /// [`Notice::Installed`].
     Install {
         /// Where it lies.
         received: ReceivedSnapshot,
-        /// Given what the new state holds, or why it could not be installed.
-        reply: SyncSender<Result<Box<Recovered>, String>>,
     },
+}
+
+/// Why the node cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum FlushError {
+    /// The state cannot be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A snapshot that was verified cannot be read.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+}
+
+/// What the flush thread is made of.
+pub struct Parts {
+    /// The state on disk.
+    pub state: Arc<State>,
+    /// The state machine.
+    pub store: Arc<RwLock<Store>>,
+    /// The members.
+    pub membership: Arc<RwLock<Membership>>,
+    /// Leases by the leader's time.
+    pub lessor: Arc<Mutex<Lessor>>,
+    /// Watches.
+    pub hub: Arc<WatchHub>,
+    /// What the replica looks at.
+    pub progress: Arc<Progress>,
+    /// What faces look at.
+    pub glance: Arc<Glance>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// To wake the replica.
+    pub replica: flume::Sender<Input>,
 }
 
 /// The flush thread's state; see the module.
 pub struct Flush {
-    state: Arc<State>,
-    store: Arc<RwLock<Store>>,
-    progress: Arc<Progress>,
-    glance: Arc<Glance>,
-    metrics: Arc<Metrics>,
+    parts: Parts,
     pending: Vec<Change>,
     reached: Option<(Index, Term, RowKey)>,
     conf_state: Option<ConfState>,
@@ -75,19 +107,9 @@ pub struct Flush {
 
 impl Flush {
     /// Nothing waits yet.
-    pub fn new(
-        state: Arc<State>,
-        store: Arc<RwLock<Store>>,
-        progress: Arc<Progress>,
-        glance: Arc<Glance>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
         let flush = Self {
-            state,
-            store,
-            progress,
-            glance,
-            metrics,
+            parts,
             pending: Vec::new(),
             reached: None,
             conf_state: None,
@@ -100,8 +122,8 @@ impl Flush {
 
     /// Notes the size of the state file; if it cannot be measured, the last size stays.
     fn measure(&self) {
-        if let Ok(bytes) = self.state.bytes_on_disk() {
-            self.glance.state_bytes.store(bytes, Ordering::Relaxed);
+        if let Ok(bytes) = self.parts.state.bytes_on_disk() {
+            self.parts.glance.state_bytes.store(bytes, Ordering::Relaxed);
         }
     }
 
@@ -110,7 +132,7 @@ impl Flush {
         &mut self,
         items: impl IntoIterator<Item = FlushItem>,
         now_micros: u64,
-    ) -> Result<Option<u64>, StateError> {
+    ) -> Result<Option<u64>, FlushError> {
         for item in items {
             match item {
                 FlushItem::Applied { changes, last_row, applied, applied_term, conf_state } => {
@@ -121,12 +143,11 @@ impl Flush {
                     self.reached = Some((applied, applied_term, last_row));
                     self.conf_state = conf_state.or(self.conf_state.take());
                 }
-                FlushItem::Install { received, reply } => {
+                FlushItem::Install { received } => {
                     self.pending.clear();
                     self.reached = None;
                     self.conf_state = None;
-                    let installed = self.install(received).map(Box::new);
-                    reply.send(installed.map_err(|error| format!("{error:#}"))).ok();
+                    self.install(&received, now_micros)?;
                 }
             }
         }
@@ -147,27 +168,38 @@ impl Flush {
     }
 
     /// Writes what waits.
-    pub fn flush(&mut self) -> Result<(), StateError> {
+    pub fn flush(&mut self) -> Result<(), FlushError> {
         let Some((applied, applied_term, last_row)) = self.reached.take() else { return Ok(()) };
         let changes = std::mem::take(&mut self.pending);
-        let took = self.state.flush(FlushBatch {
+        let took = self.parts.state.flush(FlushBatch {
             changes: &changes,
             applied,
             applied_term,
             conf_state: self.conf_state.take().as_ref(),
         })?;
-        self.metrics.backend_commit_seconds.observe(took.as_secs_f64());
-        self.store.write().flushed(last_row);
-        self.progress.set_flushed(applied);
+        self.parts.metrics.backend_commit_seconds.observe(took.as_secs_f64());
+        self.parts.store.write().flushed(last_row);
+        self.parts.progress.set_flushed(applied);
         self.measure();
         Ok(())
     }
 
-    fn install(&mut self, received: ReceivedSnapshot) -> anyhow::Result<Recovered> {
-        self.state.install(&received)?;
-        let recovered = recover::load(&self.state)?;
-        self.progress.set_flushed(recovered.applied);
+    fn install(&self, received: &ReceivedSnapshot, now_micros: u64) -> Result<(), FlushError> {
+        let Parts { state, store, membership, lessor, hub, progress, replica, .. } = &self.parts;
+        state.install(received)?;
+        let Recovered { store: newer, membership: members, applied, applied_term, conf_state: _ } =
+            recover::load(state)?;
+        lessor.lock().replace(recovered_leases(&newer), now_micros);
+        let revision = newer.revision();
+        *membership.write() = members;
+        *store.write() = newer;
+        hub.jump(revision);
+        progress.set_applied(applied);
+        progress.set_flushed(applied);
         self.measure();
-        Ok(recovered)
+        progress.notify(Notice::Installed { index: applied, term: applied_term });
+        // A full inbox wakes the replica as well.
+        replica.try_send(Input::Wake).ok();
+        Ok(())
     }
 }

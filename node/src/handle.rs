@@ -16,63 +16,11 @@ use tokio::sync::{oneshot, watch};
 
 use crate::cluster::{Member, MemberChange, Membership};
 use crate::consensus::waiters::{Answer, Outcome, Waiters};
+use crate::inbox::Input;
 use crate::kv::{Op, Response, Store};
-use crate::replica::Input;
 
-/// Why a face gets no answer from the replica, or not the one it asked for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The state machine refused the command; every member agrees on it.
-    #[error(transparent)]
-    Kv(#[from] crate::kv::KvError),
-    /// A change of members was refused.
-    #[error(transparent)]
-    Cluster(#[from] crate::cluster::ChangeError),
-    /// Nobody leads.
-    #[error("no leader")]
-    NoLeader,
-    /// Leadership moved while the request waited.
-    #[error("leader changed")]
-    LeaderChanged,
-    /// This member does not lead, and the request needs the leader.
-    #[error("not leader")]
-    NotLeader,
-    /// The wished-for leader cannot be one.
-    #[error("bad leader transferee")]
-    BadTransferee,
-    /// No answer in time; the command may still be applied.
-    #[error("request timed out")]
-    TimedOut,
-    /// No answer in time, and the leader was lost meanwhile; the command may still be applied.
-    #[error("request timed out, possibly due to previous leader failure")]
-    TimedOutLeaderLost,
-    /// No leader in time; the command may still be applied.
-    #[error("context deadline exceeded")]
-    DeadlineExceeded,
-    /// Too much waits already; nothing was begun.
-    #[error("too many requests")]
-    TooManyRequests,
-    /// The member stops.
-    #[error("server stopped")]
-    Stopped,
-}
-
-/// What only the leader knows of a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseAsk {
-    /// Give the lease its full time again.
-    KeepAlive {
-        /// Which lease.
-        lease: i64,
-    },
-    /// How long has it left?
-    TimeToLive {
-        /// Which lease.
-        lease: i64,
-    },
-}
-
-pub use crate::lease::LeaseAnswer;
+pub use crate::inbox::Refusal;
+pub use crate::lease::{LeaseAnswer, LeaseAsk};
 
 /// What every face may read without asking: kept by the replica and apply threads.
 #[derive(Debug)]
@@ -98,6 +46,21 @@ pub struct Glance {
 }
 
 impl Glance {
+    /// Nothing is known yet.
+    pub fn new(member: MemberId, cluster: ClusterId) -> Self {
+        Self {
+            member,
+            cluster,
+            term: AtomicU64::new(0),
+            leader: AtomicU64::new(0),
+            commit: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            learner: AtomicBool::new(false),
+            state_bytes: AtomicU64::new(0),
+            leader_changes: AtomicU64::new(0),
+        }
+    }
+
     /// Whom this member believes to lead.
     pub fn leader(&self) -> Option<MemberId> {
         match self.leader.load(Ordering::Acquire) {
@@ -173,9 +136,7 @@ impl Handle {
     /// began; what the store then holds is linearizable.
     pub async fn read_barrier(&self) -> Result<(), Refusal> {
         let (sender, answer) = oneshot::channel();
-        self.inbox
-            .try_send(Input::Read { answer: sender })
-            .map_err(|error| refused(&error))?;
+        self.inbox.try_send(Input::Read { answer: sender }).map_err(|error| refused(&error))?;
         match tokio::time::timeout(self.request_timeout, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Refusal::Stopped),
@@ -186,9 +147,7 @@ impl Handle {
     /// Asks the leader about a lease, wherever it is.
     pub async fn ask_leader(&self, ask: LeaseAsk) -> Result<LeaseAnswer, Refusal> {
         let (sender, answer) = oneshot::channel();
-        self.inbox
-            .try_send(Input::Ask { ask, answer: sender })
-            .map_err(|error| refused(&error))?;
+        self.inbox.try_send(Input::Ask { ask, answer: sender }).map_err(|error| refused(&error))?;
         match tokio::time::timeout(self.request_timeout, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Refusal::Stopped),
@@ -272,4 +231,3 @@ fn refused<T>(error: &flume::TrySendError<T>) -> Refusal {
         flume::TrySendError::Disconnected(_) => Refusal::Stopped,
     }
 }
-

@@ -35,6 +35,21 @@ pub fn min_ttl_seconds(election_timeout: Duration) -> i64 {
     i64::try_from(millis.div_ceil(1000)).unwrap_or(i64::MAX).max(1)
 }
 
+/// What only the leader knows of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseAsk {
+    /// Give the lease its full time again.
+    KeepAlive {
+        /// Which lease.
+        lease: i64,
+    },
+    /// How long has it left?
+    TimeToLive {
+        /// Which lease.
+        lease: i64,
+    },
+}
+
 /// What the lessor says of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAnswer {
@@ -290,7 +305,8 @@ mod tests {
         assert!(!lessor.any_expired(u64::MAX));
         assert_eq!(lessor.time_to_live(7, 99 * S), known(10, 10));
         assert_eq!(lessor.promote(100 * S, S), 2);
-        assert_eq!(lessor.time_to_live(7, 100 * S), known(11, 10));
+        assert_eq!(lessor.renew(7, 100 * S), known(10, 10));
+        assert_eq!(lessor.time_to_live(7, 100 * S), known(11, 10), "not cut short");
         assert!(!lessor.any_expired(111 * S - 1));
         assert_eq!(lessor.expired(111 * S, 500), [7]);
         lessor.demote();

@@ -13,6 +13,7 @@ pub mod config;
 pub mod consensus;
 pub mod flush;
 pub mod handle;
+pub mod inbox;
 pub mod kv;
 pub mod lease;
 pub mod metrics;

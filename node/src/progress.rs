@@ -9,8 +9,6 @@ use node_protocol::{Index, Term};
 use parking_lot::Mutex;
 use raft::eraftpb::ConfChangeV2;
 
-use crate::cluster::Member;
-
 /// Shared by the three threads.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -28,8 +26,6 @@ pub enum Notice {
         index: Index,
         /// What raft-rs is told; `None` when the change was refused and nothing changes.
         change: Option<ConfChangeV2>,
-        /// The members after it.
-        members: Vec<Member>,
     },
     /// A snapshot became the state.
     Installed {
@@ -37,8 +33,6 @@ pub enum Notice {
         index: Index,
         /// Term of that entry.
         term: Term,
-        /// The members in it.
-        members: Vec<Member>,
     },
     /// A thread cannot go on; the node must end.
     Fatal(String),

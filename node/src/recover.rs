@@ -31,11 +31,35 @@ pub enum RecoverError {
     #[error(transparent)]
     State(#[from] StateError),
     /// A row of the state cannot be read.
-    #[error("the state is damaged: {0}; remove this member, empty its data directory, add it again")]
+    #[error(
+        "the state is damaged: {0}; remove this member, empty its data directory, add it again"
+    )]
     Row(#[from] LoadError),
     /// A member's row cannot be read.
-    #[error("the state is damaged: {0}; remove this member, empty its data directory, add it again")]
+    #[error(
+        "the state is damaged: {0}; remove this member, empty its data directory, add it again"
+    )]
     Member(#[from] RecordError),
+    /// There is a state, and no log.
+    #[error(
+        "{} has a state but no log: the votes and entries this member promised are lost. Remove \
+         it from the cluster, empty its data directory and add it as a new member",
+        dir.display()
+    )]
+    LogMissing {
+        /// Where.
+        dir: std::path::PathBuf,
+    },
+    /// There is a log that was used, and no state.
+    #[error(
+        "{} has a log but no state: what was applied is lost. Remove this member from the \
+         cluster, empty its data directory and add it as a new member",
+        dir.display()
+    )]
+    StateMissing {
+        /// Where.
+        dir: std::path::PathBuf,
+    },
     /// Log and state are not of one member.
     #[error(
         "the log in {} is of member {log} and the state beside it of member {state}: files of two \
@@ -132,12 +156,37 @@ pub enum Beginning {
     },
 }
 
-/// Whether a data directory was used before.
-pub fn is_used(disk: &dyn Disk, directory: &DataDirectory) -> Result<bool, RecoverError> {
-    Ok(Wal::exists(disk, directory.wal_dir())?)
+/// Whether a data directory was used before. What a first start that was cut short left behind
+/// is removed; nobody was promised anything yet.
+pub fn is_used(
+    disk: &Arc<dyn Disk>,
+    directory: &DataDirectory,
+    options: Options,
+) -> Result<bool, RecoverError> {
+    let log = Wal::exists(&**disk, directory.wal_dir())?;
+    let state = State::exists(&**disk, directory.member_dir())?;
+    let dir = directory.member_dir().to_path_buf();
+    match (log, state) {
+        (true, true) => Ok(true),
+        (false, false) => Ok(false),
+        (false, true) => Err(RecoverError::LogMissing { dir }),
+        (true, false) => {
+            let (wal, recovered) = Wal::open(disk, directory.wal_dir(), options.wal)?;
+            drop(wal);
+            let promised = recovered.hard_state.is_some_and(|hard_state| hard_state.vote != 0);
+            if promised || !recovered.entries.is_empty() {
+                return Err(RecoverError::StateMissing { dir });
+            }
+            for name in list(&**disk, directory.wal_dir())? {
+                remove(&**disk, &directory.wal_dir().join(name))?;
+            }
+            Ok(false)
+        }
+    }
 }
 
-/// Writes what a member begins with: the state first, so that whoever has a log has a state.
+/// Writes what a member begins with: the log first, so that a state without a log always means
+/// that a log was lost.
 pub fn begin(
     disk: &Arc<dyn Disk>,
     directory: &DataDirectory,
@@ -154,13 +203,6 @@ pub fn begin(
         }
         Beginning::Join { members } => (members, Mark { index: Index(0), term: Term(0) }),
     };
-    let dir = directory.member_dir();
-    // A start that was cut short leaves a state without a log; nobody was promised anything yet.
-    if State::exists(&**disk, dir)? {
-        remove(&**disk, &dir.join(crate::storage::state::STATE_FILE))?;
-    }
-    let applied = Applied { index: point.index, term: point.term, conf_state };
-    drop(State::create(disk, dir, identity, &applied, &members.rows(), options.state)?);
     let Identity { cluster_id, member_id } = identity;
     let metadata = Metadata { cluster_id, member_id, boot: 0 };
     let mut wal = Wal::create(disk, directory.wal_dir(), metadata, options.wal)?;
@@ -173,7 +215,17 @@ pub fn begin(
             ..wal::Batch::default()
         })?;
     }
-    Ok(wal.close()?)
+    wal.close()?;
+    let applied = Applied { index: point.index, term: point.term, conf_state };
+    let dir = directory.member_dir();
+    drop(State::create(disk, dir, identity, &applied, &members.rows(), options.state)?);
+    Ok(())
+}
+
+fn list(disk: &dyn Disk, path: &Path) -> Result<Vec<String>, RecoverError> {
+    disk.list(path).map_err(|source| {
+        WalError::Io { operation: "list", path: path.to_path_buf(), source }.into()
+    })
 }
 
 fn remove(disk: &dyn Disk, path: &Path) -> Result<(), RecoverError> {
@@ -212,4 +264,3 @@ pub fn open(
     }
     Ok(Opened { metadata, wal, log, state, recovered, fresh })
 }
-

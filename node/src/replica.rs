@@ -29,14 +29,15 @@ use tokio::sync::oneshot;
 
 use crate::apply::Item;
 use crate::clock::Clock;
-use crate::cluster::{Member, MemberChange, Membership};
+use crate::cluster::{MemberChange, Membership};
+use crate::consensus::driver::Refused;
 use crate::consensus::reads::Reads;
 use crate::consensus::waiters::{Answer, Waiters};
-use crate::consensus::driver::Refused;
 use crate::consensus::{Driver, Round};
-use crate::handle::{Glance, LeaseAnswer, LeaseAsk, Refusal};
+use crate::handle::Glance;
+use crate::inbox::{Input, Refusal};
 use crate::kv::{Command, CommandId, Op, Store};
-use crate::lease::Lessor;
+use crate::lease::{LeaseAnswer, LeaseAsk, Lessor};
 use crate::metrics::Metrics;
 use crate::progress::{Notice, Progress};
 use crate::storage::ReceivedSnapshot;
@@ -57,67 +58,6 @@ const LEASE_PERIOD_MICROS: u64 = 500_000;
 
 /// Expired leases a leader revokes at once (etcd's limit: 1000 a second).
 const REVOKES_AT_ONCE: usize = 500;
-
-/// What can be asked of the replica.
-#[derive(Debug)]
-pub enum Input {
-    /// A command waits in the waiters' table.
-    Propose {
-        /// Its sequence number there.
-        seq: u64,
-    },
-    /// A linearizable read waits.
-    Read {
-        /// Answered when the member has applied enough.
-        answer: oneshot::Sender<Result<(), Refusal>>,
-    },
-    /// A question only the leader can answer.
-    Ask {
-        /// The question.
-        ask: LeaseAsk,
-        /// Answered by this member if it leads, else by the leader.
-        answer: oneshot::Sender<Result<LeaseAnswer, Refusal>>,
-    },
-    /// Hand leadership to another voter.
-    MoveLeader {
-        /// To whom.
-        to: MemberId,
-    },
-    /// A peer sent something.
-    Packet {
-        /// Who.
-        from: MemberId,
-        /// What.
-        packet: Packet,
-    },
-    /// A peer's connection to this member began or ended.
-    Caller {
-        /// Who.
-        from: MemberId,
-        /// Began.
-        connected: bool,
-    },
-    /// This member's connection to a peer began, ended, or could not be made.
-    Link(LinkNews),
-    /// A snapshot arrived whole.
-    Arrived {
-        /// The message that announced it.
-        message: Box<Message>,
-        /// Where it lies.
-        received: ReceivedSnapshot,
-    },
-    /// A snapshot this member sent has ended.
-    Sent {
-        /// To whom.
-        to: MemberId,
-        /// Whether it arrived.
-        arrived: bool,
-    },
-    /// Another thread made progress that the replica should look at.
-    Wake,
-    /// End in order.
-    Stop,
-}
 
 /// Why the node cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +165,10 @@ pub struct Replica {
     connected: BTreeSet<MemberId>,
     callers: BTreeMap<MemberId, usize>,
     arrived: Option<(Index, ReceivedSnapshot)>,
+    /// The round that waits for its snapshot to be installed.
+    installing: Option<Round>,
+    /// What arrived meanwhile.
+    kept: Vec<Input>,
     seen_leader: Option<(Term, MemberId)>,
     last_sync: Duration,
     published: Option<Status>,
@@ -260,6 +204,8 @@ impl Replica {
             connected: BTreeSet::new(),
             callers: BTreeMap::new(),
             arrived: None,
+            installing: None,
+            kept: Vec::new(),
             seen_leader: None,
             last_sync: Duration::ZERO,
             published: None,
@@ -268,6 +214,9 @@ impl Replica {
     }
 
     /// Takes the inputs in, lets a tick pass if `tick`, and performs what follows.
+    ///
+    /// Never waits for another thread, but for a full channel. While a snapshot is installed
+    /// nothing may be asked of raft-rs, so inputs are kept and time stands still.
     pub fn step(
         &mut self,
         inputs: impl IntoIterator<Item = Input>,
@@ -276,11 +225,14 @@ impl Replica {
         self.take_notices()?;
         let mut end = Step::Go;
         for input in inputs {
-            if let Input::Stop = input {
-                end = Step::Stop;
-            } else {
-                self.take(input)?;
+            match input {
+                Input::Stop => end = Step::Stop,
+                input if self.installing.is_some() => self.kept.push(input),
+                input => self.take(input)?,
             }
+        }
+        if self.installing.is_some() {
+            return Ok(end);
         }
         if tick {
             self.tick();
@@ -289,15 +241,22 @@ impl Replica {
         self.follow_leader();
         self.propose();
         self.read();
-        while let Some(round) = self.parts.driver.round() {
-            self.perform(round)?;
-            self.follow_leader();
-        }
+        self.perform_all()?;
         self.send();
         self.compact()?;
         self.glance();
         self.publish(tick);
         Ok(end)
+    }
+
+    fn perform_all(&mut self) -> Result<(), Fatal> {
+        while self.installing.is_none()
+            && let Some(round) = self.parts.driver.round()
+        {
+            self.perform(round)?;
+            self.follow_leader();
+        }
+        Ok(())
     }
 
     /// Refuses everything that waits; nothing is asked of the replica afterwards.
@@ -311,16 +270,13 @@ impl Replica {
     }
 
     fn take_notices(&mut self) -> Result<(), Fatal> {
-        self.parts.driver.applied(self.parts.progress.applied());
+        if self.installing.is_none() {
+            self.parts.driver.applied(self.parts.progress.applied());
+        }
         for notice in self.parts.progress.take() {
             match notice {
-                Notice::Configure { index, change, members } => {
-                    self.configure(index, change, &members)?;
-                }
-                Notice::Installed { index, term, members: _ } => {
-                    tracing::info!(%index, %term, "snapshot installed");
-                    self.repeer();
-                }
+                Notice::Configure { index, change } => self.configure(index, change)?,
+                Notice::Installed { index, term } => self.installed(index, term)?,
                 Notice::Fatal(why) => return Err(Fatal::Elsewhere(why)),
             }
         }
@@ -331,13 +287,12 @@ impl Replica {
         &mut self,
         index: Index,
         change: Option<raft::eraftpb::ConfChangeV2>,
-        members: &[Member],
     ) -> Result<(), Fatal> {
         let conf_state = match change {
             Some(change) => self.parts.driver.configure(&change)?,
             None => self.parts.driver.conf_state(),
         };
-        tracing::info!(%index, members = members.len(), "configuration changed");
+        tracing::info!(%index, ?conf_state, "configuration changed");
         self.parts.apply.send(Item::Configured(Box::new(conf_state))).ok();
         self.repeer();
         let status = &mut Status::default_at(0);
@@ -628,8 +583,7 @@ impl Replica {
     /// member is told through it like everybody else.
     fn propose_change(&mut self, change: Bytes, command: &Bytes) {
         let change = MemberChange::decode(&change).ok();
-        let accepted = change
-            .filter(|change| self.parts.membership.read().check(change).is_ok());
+        let accepted = change.filter(|change| self.parts.membership.read().check(change).is_ok());
         match accepted {
             // Another change is under way: sent again once it is through.
             Some(_) if self.parts.driver.has_pending_change() => {}
@@ -657,8 +611,7 @@ impl Replica {
         }
     }
 
-    fn perform(&mut self, round: Round) -> Result<(), Fatal> {
-        let mut round = round;
+    fn perform(&mut self, mut round: Round) -> Result<(), Fatal> {
         self.out.extend(packets(std::mem::take(&mut round.send_first)));
         self.hand_snapshots_over();
         self.send();
@@ -671,7 +624,14 @@ impl Replica {
         }
         if let Some(snapshot) = &round.install {
             self.install(snapshot)?;
+            self.installing = Some(round);
+            return Ok(());
         }
+        self.finish(round)
+    }
+
+    /// The part of a round behind the installation of a snapshot.
+    fn finish(&mut self, mut round: Round) -> Result<(), Fatal> {
         self.persist(&round)?;
         self.out.extend(packets(std::mem::take(&mut round.send_after)));
         let (first, count) =
@@ -770,24 +730,32 @@ impl Replica {
         self.message(message)
     }
 
-    /// Makes a received snapshot the state, durably, then starts the log behind it.
+    /// Lets the threads behind make a received snapshot the state, durably.
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fatal> {
-        let metadata = snapshot.get_metadata();
-        let (index, term) = (Index(metadata.index), Term(metadata.term));
+        let index = Index(snapshot.get_metadata().index);
         let received = match self.arrived.take() {
             Some((arrived, received)) if arrived == index => received,
             _ => return Err(Fatal::Elsewhere(format!("the snapshot at {index} is not here"))),
         };
-        let (done, wait) = std::sync::mpsc::sync_channel(1);
-        self.parts.apply.send(Item::Install { received, done }).ok();
-        wait.recv()
-            .map_err(|_| Fatal::Elsewhere("the snapshot could not be installed".into()))?
-            .map_err(Fatal::Elsewhere)?;
+        // The apply thread only ends after this one.
+        self.parts.apply.send(Item::Install { received }).ok();
+        Ok(())
+    }
+
+    /// The state is durable: the log starts anew behind it.
+    fn installed(&mut self, index: Index, term: Term) -> Result<(), Fatal> {
+        let Some(round) = self.installing.take() else { return Ok(()) };
+        tracing::info!(%index, %term, "snapshot installed");
+        self.parts.apply.send(Item::Installed { applied: index, applied_term: term }).ok();
         let mark = Some(Mark { index, term });
         self.parts.wal.write_and_sync(Batch { mark, ..Batch::default() })?;
         self.repeer();
         let bytes = self.parts.glance.state_bytes.load(Ordering::Relaxed);
         self.trace(TraceEvent::SnapshotInstalled { index, bytes });
+        self.finish(round)?;
+        for input in std::mem::take(&mut self.kept) {
+            self.take(input)?;
+        }
         Ok(())
     }
 
@@ -802,7 +770,9 @@ impl Replica {
         }
         let up_to = Index(flushed.0 - keep);
         self.parts.driver.compact(up_to);
-        self.parts.wal.compact(up_to)?;
+        if !self.parts.planted.has(Break::NothingPersisted) {
+            self.parts.wal.compact(up_to)?;
+        }
         let first = self.parts.driver.log().first();
         tracing::info!(%first, "log compacted");
         self.trace(TraceEvent::Compacted { first });

@@ -8,7 +8,6 @@
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,12 +29,13 @@ use crate::consensus::waiters::Waiters;
 use crate::consensus::{Driver, Log, Settings};
 use crate::flush::{self, Flush};
 use crate::handle::{Glance, Handle};
+use crate::inbox::Input;
 use crate::kv::Op;
 use crate::lease::Lessor;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::recover::{self, Beginning, Opened, RecoverError};
-use crate::replica::{self, Fatal, Input, Replica, SnapshotSender};
+use crate::replica::{self, Fatal, Replica, SnapshotSender};
 use crate::storage::wal::Wal;
 use crate::storage::{
     DataDirectory, Identity, Mark, RealDisk, SnapshotReader, SnapshotWriter, State,
@@ -43,11 +43,11 @@ use crate::storage::{
 use crate::telemetry::{Speaker, Telemetry};
 use crate::threads::{self, Alarm};
 use crate::training::{Break, Planted};
+use crate::transport::Packet;
 use crate::transport::bulk::{self, Body, Incoming, Receiver};
 use crate::transport::handshake::{self, Dial};
 use crate::transport::links::{LinkNews, TcpLinks};
 use crate::transport::listener::{Inbox, Listener};
-use crate::transport::Packet;
 use crate::urls::Url;
 use crate::watch::WatchHub;
 
@@ -179,7 +179,8 @@ impl Server {
         let alarm = assembly.alarm.clone();
         let (ended, wait) = oneshot::channel();
         let threads = assembly.start_threads(ended)?;
-        let Assembly { handle, telemetry, inbox, metrics, identity, state, boot, hub, .. } = assembly;
+        let Assembly { handle, telemetry, inbox, metrics, identity, state, boot, hub, .. } =
+            assembly;
 
         let receiver: Arc<dyn Receiver> =
             Arc::new(Arrivals { state: state.clone(), replica: inbox.clone() });
@@ -227,7 +228,8 @@ impl Server {
         // etcd's own words: harnesses wait for them.
         tracing::info!(member = %identity.member, cluster = %identity.cluster,
             "ready to serve client requests");
-        let publishing = publish(handle.clone(), identity.member, config.name.clone(), config.client_urls());
+        let publishing =
+            publish(handle.clone(), identity.member, config.name.clone(), config.client_urls());
         let publish_stop = stop.clone();
         tasks.spawn(async move { publish_stop.run_until_cancelled(publishing).await });
         Ok(Self {
@@ -302,10 +304,9 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> ServerError {
 /// Opens the data directory, or fills a new one.
 async fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, ServerError> {
     let disk = RealDisk::shared();
-    let directory =
-        DataDirectory::lock(&*disk, &config.data_dir).map_err(RecoverError::from)?;
+    let directory = DataDirectory::lock(&*disk, &config.data_dir).map_err(RecoverError::from)?;
     let options = recover::Options::default();
-    if !recover::is_used(&*disk, &directory)? {
+    if !recover::is_used(&disk, &directory, options)? {
         let (identity, beginning) = begin(config).await?;
         tracing::info!(member = %identity.member_id, cluster = %identity.cluster_id,
             "begins with an empty data directory");
@@ -429,11 +430,8 @@ impl Assembly {
         let Opened { metadata, wal, log, state, recovered, fresh } = opened;
         let (member, cluster) = (metadata.member_id, metadata.cluster_id);
         let applied = (recovered.applied, recovered.applied_term);
-        let started = TraceEvent::Started {
-            boot: metadata.boot,
-            last: wal.last_index(),
-            applied: applied.0,
-        };
+        let started =
+            TraceEvent::Started { boot: metadata.boot, last: wal.last_index(), applied: applied.0 };
         let lessor = Arc::new(Mutex::new(Lessor::new(apply::recovered_leases(&recovered.store))));
         let hub = WatchHub::new(recovered.store.revision());
         let store = Arc::new(RwLock::new(recovered.store));
@@ -441,7 +439,7 @@ impl Assembly {
         let metrics = Arc::new(Metrics::new(member, cluster));
         let progress = Arc::new(Progress::default());
         progress.set_flushed(applied.0);
-        let glance = Arc::new(glance(member, cluster));
+        let glance = Arc::new(Glance::new(member, cluster));
         let waiters = Waiters::new(member, metadata.boot);
         let speaker = Speaker {
             member,
@@ -474,8 +472,7 @@ impl Assembly {
         };
         let driver = Driver::new(settings, raft_log, applied.0)?;
 
-        let identity =
-            handshake::Identity { member, cluster, membership: membership.clone() };
+        let identity = handshake::Identity { member, cluster, membership: membership.clone() };
         let news_inbox = inbox.clone();
         let news = move |news: LinkNews| {
             // When the inbox is full the link's state is told again at its next change.
@@ -523,6 +520,17 @@ impl Assembly {
             fresh,
             planted,
         });
+        let flush = Flush::new(flush::Parts {
+            state: state.clone(),
+            store: store.clone(),
+            membership: membership.clone(),
+            lessor: lessor.clone(),
+            hub: hub.clone(),
+            progress: progress.clone(),
+            glance: glance.clone(),
+            metrics: metrics.clone(),
+            replica: inbox.clone(),
+        });
         let apply = Apply::new(
             apply::Parts {
                 store: store.clone(),
@@ -538,13 +546,6 @@ impl Assembly {
                 planted,
             },
             applied,
-        );
-        let flush = Flush::new(
-            state.clone(),
-            store.clone(),
-            progress.clone(),
-            glance.clone(),
-            metrics.clone(),
         );
         let handle = Handle {
             inbox: inbox.clone(),
@@ -591,27 +592,12 @@ impl Assembly {
     }
 }
 
-fn glance(member: MemberId, cluster: ClusterId) -> Glance {
-    Glance {
-        member,
-        cluster,
-        term: AtomicU64::new(0),
-        leader: AtomicU64::new(0),
-        commit: AtomicU64::new(0),
-        applied: AtomicU64::new(0),
-        learner: AtomicBool::new(false),
-        state_bytes: AtomicU64::new(0),
-        leader_changes: AtomicU64::new(0),
-    }
-}
-
 /// Tells the cluster this member's name and where clients find it, until it is heard.
 async fn publish(handle: Handle, member: MemberId, name: String, client_urls: Vec<String>) {
     loop {
-        let same = handle
-            .members()
-            .iter()
-            .any(|known| known.id == member && known.name == name && known.client_urls == client_urls);
+        let same = handle.members().iter().any(|known| {
+            known.id == member && known.name == name && known.client_urls == client_urls
+        });
         if same {
             return;
         }
@@ -685,7 +671,8 @@ impl SnapshotSender for Departures {
         metadata.term = applied.term.0;
         metadata.set_conf_state(applied.conf_state.clone());
         let bytes = self.state.bytes_on_disk().unwrap_or_default();
-        self.telemetry.trace(TraceEvent::SnapshotSent { to, index, bytes }, self.clock.now_micros());
+        self.telemetry
+            .trace(TraceEvent::SnapshotSent { to, index, bytes }, self.clock.now_micros());
         let dial = Dial {
             urls: urls.iter().filter_map(|url| Url::parse(url).ok()).collect(),
             proxy: self.proxy.clone(),
@@ -694,7 +681,12 @@ impl SnapshotSender for Departures {
         let stop = self.stop.clone();
         let sending = async move {
             let sent = stop
-                .run_until_cancelled(bulk::send(&identity, &dial, &message, Box::new(Leaving(reader))))
+                .run_until_cancelled(bulk::send(
+                    &identity,
+                    &dial,
+                    &message,
+                    Box::new(Leaving(reader)),
+                ))
                 .await;
             let arrived = matches!(sent, Some(Ok(())));
             if let Some(Err(error)) = sent {

@@ -148,6 +148,13 @@ impl Telemetry {
         }
     }
 
+    /// The events after this number that are still kept, oldest first; for whoever looks without
+    /// waiting, such as a simulation.
+    pub fn after(&self, seq: u64) -> Vec<Traced> {
+        let ring = self.shared.ring.lock();
+        ring.events.iter().filter(|event| event.seq > seq).cloned().collect()
+    }
+
     /// Follows the member from now on; who follows alone first gets what nobody has heard.
     pub fn subscribe(&self) -> Reader {
         let ring = self.shared.ring.lock();

@@ -14,8 +14,9 @@ use std::time::Duration;
 use crate::apply::{Apply, Item};
 use crate::clock::Clock;
 use crate::flush::{Flush, FlushItem};
+use crate::inbox::Input;
 use crate::progress::{Notice, Progress};
-use crate::replica::{Fatal, INPUTS_PER_STEP, Input, Replica, Step};
+use crate::replica::{Fatal, INPUTS_PER_STEP, Replica, Step};
 use crate::storage::wal::Wal;
 
 /// Starts the flush thread. It ends when its senders are gone, everything flushed.

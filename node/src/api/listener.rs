@@ -25,6 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::authority::SoundAuthority;
 use crate::metrics::Metrics;
 use crate::urls::Url;
 
@@ -36,7 +37,7 @@ const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Longest frame a client may send.
-const MAX_FRAME_BYTES: u32 = 1024 * 1024;
+pub(super) const MAX_FRAME_BYTES: u32 = 1024 * 1024;
 
 /// Requests one connection may have open; etcd sets no limit, and clients rely on many watches.
 const MAX_STREAMS: u32 = 1_000_000;
@@ -172,8 +173,8 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let mut connection =
-        pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let stream = TokioIo::new(SoundAuthority::new(stream));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),

@@ -15,11 +15,13 @@
 //! lock services, the Snapshot stream and Downgrade. A call to any of them is answered with
 //! `Unimplemented`.
 
+mod authority;
 mod cluster;
 mod dispatch;
 pub mod error;
 mod face;
 mod health;
+mod hpack;
 mod kv;
 mod lease;
 mod listener;

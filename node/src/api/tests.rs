@@ -45,7 +45,7 @@ use crate::consensus::waiters::{Answer, Waiters};
 use crate::handle::{Glance, Handle, LeaseAnswer, LeaseAsk, Refusal};
 use crate::kv::{Command, Executed, Op, Store};
 use crate::metrics::Metrics;
-use crate::replica::Input;
+use crate::inbox::Input;
 use crate::telemetry::{Speaker, Telemetry};
 use crate::urls::Url;
 use crate::watch::WatchHub;

@@ -1,6 +1,9 @@
 //! Tables: what is typed, and what comes of it.
 
+use std::{path::PathBuf, time::Duration};
+
 use super::*;
+use crate::urls::join;
 
 fn read(line: &str, environment: &[(&str, &str)]) -> Result<Asked, ConfigError> {
     let words = line.split_whitespace().map(str::to_owned);

@@ -18,8 +18,8 @@
 //! driver puts its own there, a pure function of (seed, member, term, role, draws), where `draws`
 //! counts the campaigns: two members that collided once draw anew.
 
-use node_protocol::{Index, MemberId, Role, Status, Term, TraceEvent};
 use node_protocol::telemetry::{Progress, ProgressState};
+use node_protocol::{Index, MemberId, Role, Status, Term, TraceEvent};
 use raft::eraftpb::{
     ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot,
 };
@@ -180,7 +180,11 @@ impl Driver {
         use MessageType as T;
         let kind = message.get_msg_type();
         let misplaced = match kind {
-            T::MsgHup | T::MsgBeat | T::MsgPropose | T::MsgUnreachable | T::MsgSnapStatus
+            T::MsgHup
+            | T::MsgBeat
+            | T::MsgPropose
+            | T::MsgUnreachable
+            | T::MsgSnapStatus
             | T::MsgCheckQuorum => true,
             T::MsgAppend
             | T::MsgAppendResponse
@@ -217,7 +221,10 @@ impl Driver {
         let last = self.raw.raft.raft_log.last_index();
         let current = message.term == self.raw.raft.term || message.term > self.raw.raft.term;
         if kind == T::MsgHeartbeat && current && message.commit > last {
-            return Err(Refused::LostPromise { promised: Index(message.commit), last: Index(last) });
+            return Err(Refused::LostPromise {
+                promised: Index(message.commit),
+                last: Index(last),
+            });
         }
         Ok(())
     }
@@ -244,8 +251,7 @@ impl Driver {
     /// raft-rs turns a change it refuses into an empty entry, so the answer comes from the
     /// applied entry.
     pub fn propose_change(&mut self, context: Vec<u8>, change: ConfChangeV2) -> bool {
-        let appended =
-            self.is_leader() && self.raw.propose_conf_change(context, change).is_ok();
+        let appended = self.is_leader() && self.raw.propose_conf_change(context, change).is_ok();
         self.after();
         appended
     }
@@ -356,8 +362,7 @@ impl Driver {
             log.set_hard_state(hard_state);
         }
         let old_last = log.last();
-        let truncated =
-            log.append(&persist.entries).map(|(from, term)| (from, term, old_last));
+        let truncated = log.append(&persist.entries).map(|(from, term)| (from, term, old_last));
         let mut light = self.raw.advance_append(ready);
         if let Some(commit) = light.commit_index() {
             self.raw.mut_store().set_commit(Index(commit));

@@ -200,7 +200,9 @@ impl raft::Storage for Log {
         if index < self.base.0.0 {
             return Err(StorageError::Compacted.into());
         }
-        self.term_at(Index(index)).map(|term| term.0).ok_or_else(|| StorageError::Unavailable.into())
+        self.term_at(Index(index))
+            .map(|term| term.0)
+            .ok_or_else(|| StorageError::Unavailable.into())
     }
 
     fn first_index(&self) -> raft::Result<u64> {

@@ -168,9 +168,6 @@ mod tests {
         let mut events = Vec::new();
         changes(&standing(Role::Follower, 2, 0), &standing(Role::Follower, 2, 3), &mut events);
         changes(&standing(Role::Follower, 2, 3), &standing(Role::Follower, 2, 3), &mut events);
-        assert_eq!(
-            events,
-            [TraceEvent::LeaderSeen { term: Term(2), leader: Some(MemberId(3)) }]
-        );
+        assert_eq!(events, [TraceEvent::LeaderSeen { term: Term(2), leader: Some(MemberId(3)) }]);
     }
 }

@@ -25,10 +25,9 @@ pub fn check_op(op: &Op, max_txn_ops: usize) -> Result<(), KvError> {
         Op::DeleteRange(request) => check_delete_range(request),
         Op::Txn(request) => check_txn(request, max_txn_ops),
         Op::LeaseGrant { ttl_seconds, .. } => check_lease_ttl(*ttl_seconds),
-        Op::Compact(_)
-        | Op::LeaseRevoke { .. }
-        | Op::Publish { .. }
-        | Op::ChangeMembers(_) => Ok(()),
+        Op::Compact(_) | Op::LeaseRevoke { .. } | Op::Publish { .. } | Op::ChangeMembers(_) => {
+            Ok(())
+        }
     }
 }
 

@@ -86,11 +86,8 @@ impl KeyIndex {
 
     /// Drops what a compaction at `at` makes unreachable; appends the rows dropped, oldest first.
     fn compact(&mut self, at: i64, dropped: &mut Vec<RowKey>) {
-        let dead = self
-            .generations
-            .iter()
-            .take_while(|life| life.ended && life.last().main < at)
-            .count();
+        let dead =
+            self.generations.iter().take_while(|life| life.ended && life.last().main < at).count();
         for life in self.generations.drain(..dead) {
             dropped.extend(life.revisions);
         }
@@ -232,7 +229,10 @@ impl Index {
 
     /// Keys that are attached to a lease at present, in order.
     pub(super) fn attached(&self) -> impl Iterator<Item = (&Bytes, i64)> {
-        self.keys.iter().filter(|(_, entry)| entry.lease != 0).map(|(key, entry)| (key, entry.lease))
+        self.keys
+            .iter()
+            .filter(|(_, entry)| entry.lease != 0)
+            .map(|(key, entry)| (key, entry.lease))
     }
 
     /// Rows of versions alive once revision `at` is written.

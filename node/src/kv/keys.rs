@@ -89,9 +89,9 @@ impl KeyRange {
         // Trailing 0xff bytes of a prefix carry into the byte before, which shortens the end.
         let (head, tail) = first.split_at_checked(end.len())?;
         let carried = tail.iter().all(|byte| *byte == 0xff);
-        let next = head.split_last().is_some_and(|(byte, head)| {
-            head == body && byte.checked_add(1) == Some(*last)
-        });
+        let next = head
+            .split_last()
+            .is_some_and(|(byte, head)| head == body && byte.checked_add(1) == Some(*last));
         (carried && next).then_some(first)
     }
 }

@@ -51,10 +51,8 @@ impl RowKey {
         let bytes: &[u8; ROW_KEY_BYTES] = bytes.try_into().ok()?;
         let (main, rest) = bytes.split_first_chunk::<8>()?;
         let (separator, sub) = rest.split_first()?;
-        let key = Self {
-            main: i64::from_be_bytes(*main),
-            sub: i64::from_be_bytes(sub.try_into().ok()?),
-        };
+        let key =
+            Self { main: i64::from_be_bytes(*main), sub: i64::from_be_bytes(sub.try_into().ok()?) };
         (*separator == b'_' && key.main >= 0 && key.sub >= 0).then_some(key)
     }
 }

@@ -187,9 +187,9 @@ impl Store {
                 Ok(Response::DeleteRange(self.delete_range(&mut writing, request)?))
             }
             Op::Txn(request) => self.txn(&mut writing, request)?.map(Response::Txn),
-            Op::Compact(request) => self.compact(request.revision).map(|()| {
-                Response::Compact(CompactionResponse { header: header(self.revision) })
-            }),
+            Op::Compact(request) => self
+                .compact(request.revision)
+                .map(|()| Response::Compact(CompactionResponse { header: header(self.revision) })),
             Op::LeaseGrant { id, ttl_seconds } => self.grant(*id, *ttl_seconds).map(|granted| {
                 lease = Some(LeaseChange::Granted { id: *id, ttl_seconds: *ttl_seconds });
                 Response::LeaseGrant(granted)

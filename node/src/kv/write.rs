@@ -154,7 +154,7 @@ impl Store {
     }
 
     /// A transaction that only reads (see [`txn_writes`](super::txn_writes)), at the current
-    /// revision.
+    /// revision. Panics at an operation that writes: that one belongs into the log.
     pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
         let path = self.path(request)?;
         self.check_path(request, &path)?;
@@ -280,12 +280,10 @@ impl Store {
         for (key, version) in self.index.range(&range, i64::MAX) {
             empty = false;
             let order = match (target(compare), &compare.target_union) {
-                (Some(CompareTarget::Version), union) => {
-                    version.version.cmp(&match union {
-                        Some(TargetUnion::Version(operand)) => *operand,
-                        _ => 0,
-                    })
-                }
+                (Some(CompareTarget::Version), union) => version.version.cmp(&match union {
+                    Some(TargetUnion::Version(operand)) => *operand,
+                    _ => 0,
+                }),
                 (Some(CompareTarget::Create), union) => version.created.cmp(&match union {
                     Some(TargetUnion::CreateRevision(operand)) => *operand,
                     _ => 0,

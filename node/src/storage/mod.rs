@@ -21,10 +21,9 @@
 //! 3. The log is compacted only up to what the state has durably.
 //! 4. A snapshot from a peer is built beside the state, verified, synced, and renamed into place;
 //!    then the log's mark is moved to it. After a crash in between [`Wal::settle`] moves it.
-//! 5. At a first start the log is created, then the state, then the log's mark is moved to where the
-//!    state begins ([`Wal::settle`]). A log without a state is a first start that did not end, if
-//!    the log is [pristine](Recovered::is_pristine): go on with creating the state. In all other
-//!    cases one without the other means that promises were lost, and the member must not start.
+//! 5. At a first start the log is created, then the state. A log without a state and without a
+//!    promise in it is a first start that did not end, and is begun again. In all other cases one
+//!    without the other means that promises were lost, and the member must not start.
 //!
 //! **What is promised.** After any crash or power loss both open, the state at some applied index,
 //! the log with every entry after it that was synced. Damaged bytes are reported, never repaired by

@@ -77,7 +77,7 @@ enum Stage {
     /// These tables are to be read.
     Tables(&'static [Table]),
     /// This range of the first of these tables is being read.
-    Rows(Table, Cursor, &'static [Table]),
+    Rows(Table, Box<Cursor>, &'static [Table]),
     /// All is in the buffer, or was taken from it.
     Ended,
 }
@@ -145,7 +145,7 @@ impl SnapshotReader {
             }
             Stage::Tables([table, rest @ ..]) => {
                 let range = self.view.range_all(*table).map_err(failed("read", &self.path))?;
-                self.stage = Stage::Rows(*table, Cursor(range), rest);
+                self.stage = Stage::Rows(*table, Box::new(Cursor(range)), rest);
             }
             Stage::Rows(table, mut cursor, rest) => match cursor.0.next() {
                 Some(row) => {

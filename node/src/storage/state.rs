@@ -36,7 +36,7 @@ use super::{
 };
 
 /// Name of the database in the member's directory.
-pub const STATE_FILE: &str = "state.redb";
+const STATE_FILE: &str = "state.redb";
 const BUILDING_PREFIX: &str = "state-";
 const BUILDING_SUFFIX: &str = ".redb.tmp";
 
@@ -229,7 +229,7 @@ impl State {
             return Err(StateError::Missing { path: place.state_path() });
         }
         place.remove_leftovers()?;
-        let (database, file, view, identity) = place.open()?;
+        let Opened { database, file, view, identity } = place.open()?;
         Ok(Self {
             place,
             identity,
@@ -324,7 +324,7 @@ impl State {
         }
         // What it leaves to remove when it is dropped is gone by then: it has become the state.
         let installed = self.place.put_in_place(snapshot.path()).and_then(|()| self.place.open());
-        let (database, file, view, _) = match installed {
+        let Opened { database, file, view, identity: _ } = match installed {
             Ok(opened) => opened,
             Err(error) => {
                 writer.failed = true;
@@ -455,7 +455,7 @@ impl Place {
         self.disk.sync_dir(&self.dir).map_err(failed("sync", &self.dir))
     }
 
-    fn open(&self) -> Result<(Arc<Database>, Arc<dyn DiskFile>, View, Identity), StateError> {
+    fn open(&self) -> Result<Opened, StateError> {
         let path = self.state_path();
         let corrupt =
             |reason: &str| StateError::Corrupt { path: path.clone(), reason: reason.into() };
@@ -486,7 +486,7 @@ impl Place {
             .and_then(|value| Applied::decode(value.value()))
             .ok_or_else(|| corrupt("its header does not say up to where it is complete"))?;
         let view = View::new(&database, applied).map_err(failed("read", &path))?;
-        Ok((database, file, view, identity))
+        Ok(Opened { database, file, view, identity })
     }
 
     fn database(&self, file: &Arc<dyn DiskFile>, path: &Path) -> Result<Arc<Database>, StateError> {
@@ -496,6 +496,14 @@ impl Place {
             .map_err(failed("open", path))?;
         Ok(Arc::new(database))
     }
+}
+
+/// A database in its place, and what it says of itself.
+struct Opened {
+    database: Arc<Database>,
+    file: Arc<dyn DiskFile>,
+    view: View,
+    identity: Identity,
 }
 
 /// A database being filled by one transaction, beside the one in use.

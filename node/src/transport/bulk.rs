@@ -21,7 +21,9 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::codec::{self, CodecError};
-use super::handshake::{CallError, Dial, Hello, Identity, Purpose, read_answer, read_frame, write_frame};
+use super::handshake::{
+    CallError, Dial, Hello, Identity, Purpose, read_answer, read_frame, write_frame,
+};
 use crate::cluster::{Membership, RecordError};
 
 /// Chunks read or received ahead of the slower side; the faster one then waits.

@@ -8,7 +8,7 @@ use node_protocol::frame::{HEADER_BYTES, MAX_FRAME_BYTES};
 use node_protocol::{FrameHeader, FrameKind, Index, MemberId, Term};
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
 
-use crate::handle::{LeaseAnswer, LeaseAsk};
+use crate::lease::{LeaseAnswer, LeaseAsk};
 
 /// A client's command on its way to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,12 @@ pub enum CodecError {
 }
 
 /// Appends a frame to `out`.
-pub fn frame(mut header: FrameHeader, seq: u64, payload: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+pub fn frame(
+    mut header: FrameHeader,
+    seq: u64,
+    payload: impl FnOnce(&mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
     header.seq = seq;
     let start = out.len();
     out.resize(start + HEADER_BYTES, 0);
@@ -187,7 +192,11 @@ pub fn kind_of(kind: MessageType) -> Option<FrameKind> {
         T::MsgTimeoutNow => FrameKind::TimeoutNow,
         T::MsgTransferLeader => FrameKind::TransferLeader,
         T::MsgSnapshot => FrameKind::SnapshotHead,
-        T::MsgHup | T::MsgBeat | T::MsgPropose | T::MsgUnreachable | T::MsgSnapStatus
+        T::MsgHup
+        | T::MsgBeat
+        | T::MsgPropose
+        | T::MsgUnreachable
+        | T::MsgSnapStatus
         | T::MsgCheckQuorum => return None,
     })
 }
@@ -315,7 +324,8 @@ fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
 
 fn take_entry(rest: &mut Bytes) -> Option<Entry> {
     let mut fixed = take(rest, 17)?;
-    let mut entry = Entry { term: fixed.get_u64_le(), index: fixed.get_u64_le(), ..Entry::default() };
+    let mut entry =
+        Entry { term: fixed.get_u64_le(), index: fixed.get_u64_le(), ..Entry::default() };
     entry.set_entry_type(match fixed.get_u8() {
         0 => EntryType::EntryNormal,
         1 => EntryType::EntryConfChange,
@@ -370,7 +380,15 @@ mod tests {
     }
 
     fn append() -> Message {
-        let mut message = Message { from: 1, to: 2, term: 7, index: 10, log_term: 6, commit: 9, ..Message::default() };
+        let mut message = Message {
+            from: 1,
+            to: 2,
+            term: 7,
+            index: 10,
+            log_term: 6,
+            commit: 9,
+            ..Message::default()
+        };
         message.set_msg_type(MessageType::MsgAppend);
         for index in 11..14 {
             let data = vec![index as u8; 20].into();

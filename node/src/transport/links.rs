@@ -133,9 +133,8 @@ impl Links for TcpLinks {
                 }
             }
         }
-        unreachable.extend(
-            packets.iter().map(|(to, _)| *to).filter(|to| !self.links.contains_key(to)),
-        );
+        unreachable
+            .extend(packets.iter().map(|(to, _)| *to).filter(|to| !self.links.contains_key(to)));
         packets.clear();
     }
 

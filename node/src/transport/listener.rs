@@ -124,9 +124,7 @@ impl<I: Inbox> Listener<I> {
         let received_bytes = self.metrics.peer_received_bytes(from);
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         loop {
-            while let Some(length) =
-                FrameHeader::frame_bytes(&buffer).map_err(CodecError::from)?
-            {
+            while let Some(length) = FrameHeader::frame_bytes(&buffer).map_err(CodecError::from)? {
                 if buffer.len() < length {
                     buffer.reserve(length - buffer.len());
                     break;

@@ -201,7 +201,7 @@ impl State {
             .filter_map(|(length, prefixes)| prefixes.get(&key[..*length]));
         let ranges = self
             .ranges
-            .range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(key)))
+            .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
             .flat_map(|(_, ranges)| ranges)
             .filter(|(range, _)| range.contains(key))
             .map(|(_, set)| set);

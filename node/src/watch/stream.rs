@@ -22,6 +22,9 @@ const NO_WATCH: i64 = -1;
 const PULL: PullLimits = PullLimits { revisions: 1000, bytes: 1 << 20 };
 /// Bytes of events after which a poll ends, so that what waits to be sent stays bounded.
 const POLL_BYTES: usize = 4 << 20;
+/// Pulls after which a poll ends, so that whoever waits for the store gets it in between: each may
+/// read a thousand old revisions from the disk.
+const POLL_PULLS: usize = 32;
 
 /// One watch.
 #[derive(Debug)]
@@ -227,9 +230,11 @@ impl WatchStream {
         }
         let mut responses = Vec::new();
         let mut bytes = 0;
-        while bytes < POLL_BYTES
-            && let Some(watch_id) = self.queue.pop_front()
-        {
+        for _ in 0..POLL_PULLS {
+            if bytes >= POLL_BYTES {
+                break;
+            }
+            let Some(watch_id) = self.queue.pop_front() else { break };
             bytes += self.pull(watch_id, store, &mut responses)?;
         }
         if self.queue.is_empty() {

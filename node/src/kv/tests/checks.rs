@@ -14,10 +14,7 @@ fn single_requests() {
         (put("k", ""), Ok(())),
         (PutRequest { ignore_value: true, ..put("k", "v") }, Err(KvError::ValueProvided)),
         (PutRequest { ignore_value: true, ..put("k", "") }, Ok(())),
-        (
-            PutRequest { ignore_lease: true, lease: 5, ..put("k", "v") },
-            Err(KvError::LeaseProvided),
-        ),
+        (PutRequest { ignore_lease: true, lease: 5, ..put("k", "v") }, Err(KvError::LeaseProvided)),
         (PutRequest { ignore_lease: true, ..put("k", "v") }, Ok(())),
     ] {
         assert_eq!(check_put(&request), want, "{request:?}");
@@ -49,15 +46,25 @@ fn no_key_is_written_twice_in_a_transaction() {
             vec![nested(vec![put("z", "").op()], vec![]), nested(vec![put("z", "").op()], vec![])],
             false,
         ),
-        ("put in both branches", vec![nested(vec![put("z", "").op()], vec![put("z", "").op()])], true),
+        (
+            "put in both branches",
+            vec![nested(vec![put("z", "").op()], vec![put("z", "").op()])],
+            true,
+        ),
         (
             "delete nested, then put nested",
-            vec![nested(vec![delete("q", "").op()], vec![]), nested(vec![put("q", "").op()], vec![])],
+            vec![
+                nested(vec![delete("q", "").op()], vec![]),
+                nested(vec![put("q", "").op()], vec![]),
+            ],
             false,
         ),
         (
             "put nested, then delete nested",
-            vec![nested(vec![put("q", "").op()], vec![]), nested(vec![delete("q", "").op()], vec![])],
+            vec![
+                nested(vec![put("q", "").op()], vec![]),
+                nested(vec![delete("q", "").op()], vec![]),
+            ],
             true,
         ),
         (

@@ -127,8 +127,8 @@ fn new_store() -> (Store, Disk) {
     (Store::new(Arc::clone(&disk.rows) as Arc<dyn Rows>), disk)
 }
 
-fn apply(store: &mut Store, op: Op) -> Applied {
-    store.apply(&op).expect("the rows are in RAM")
+fn apply(store: &mut Store, op: impl Into<Op>) -> Applied {
+    store.apply(&op.into()).expect("the rows are in RAM")
 }
 
 /// Applies what must succeed.

@@ -182,8 +182,7 @@ fn agree(store: &Store, model: &Model) -> Result<(), TestCaseError> {
     }
     for (key, end) in [("\0", "\0"), ("b", ""), ("b", "c")] {
         let range = KeyRange::new(&bytes(key), &bytes(end));
-        let interest =
-            Interest { range: range.clone(), puts: true, deletes: true, prev_kv: true };
+        let interest = Interest { range: range.clone(), puts: true, deletes: true, prev_kv: true };
         let from = model.compacted.max(0) + 1;
         let mut next = Revision(from);
         let mut got = Vec::new();

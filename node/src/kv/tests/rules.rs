@@ -190,6 +190,7 @@ fn ranges() {
         (sorted(4, 1), &["b", "c", "a"], 3, false),
         (sorted(4, 0), &["b", "c", "a"], 3, false),
         (RangeRequest { limit: 1, ..sorted(4, 1) }, &["b"], 3, true),
+        (RangeRequest { limit: 1, ..sorted(0, 2) }, &["c"], 3, true),
         (sorted(3, 2), &["c", "b", "a"], 3, false),
         (sorted(2, 2), &["c", "b", "a"], 3, false),
         (sorted(1, 2), &["c", "a", "b"], 3, false),
@@ -307,10 +308,8 @@ fn comparisons() {
     // k: version 2, created 2, modified 3, value 7, lease 5; l: version 1, created and modified 4.
     let to = |end: &str, compare: Compare| Compare { range_end: bytes(end), ..compare };
     let without = |compare: Compare| Compare { target_union: None, ..compare };
-    let unions = |compare: Compare| Compare {
-        target_union: Some(TargetUnion::ModRevision(3)),
-        ..compare
-    };
+    let unions =
+        |compare: Compare| Compare { target_union: Some(TargetUnion::ModRevision(3)), ..compare };
     let numbers = |result, target| Compare { result, target, ..compare("k", Mod, Equal, 3) };
     for (compare, want) in [
         (compare("k", Version, Equal, 2), true),
@@ -384,6 +383,35 @@ fn compaction() {
     let loaded = disk.load();
     assert_eq!((loaded.revision().0, loaded.compact_revision().0), (6, 6));
     assert_eq!(loaded.hash(), store.hash());
+}
+
+#[test]
+fn a_compaction_that_a_crash_cut_short_is_ended_after_it() {
+    let (mut store, mut disk) = new_store();
+    for value in ["1", "2", "3"] {
+        done(&mut store, Op::Put(put("k", value)));
+        done(&mut store, Op::Put(put("l", value)));
+    }
+    done(&mut store, compact(7));
+    store.compact_some(1);
+    disk.flush(&mut store);
+    let mut loaded = disk.load();
+    assert!(loaded.is_compacting());
+    while loaded.compact_some(1) {}
+    disk.flush(&mut loaded);
+    let rows = disk.tables.keys().filter(|(table, _)| *table == Table::Rows).count();
+    assert_eq!((rows, disk.load().hash()), (2, store.hash()));
+}
+
+#[test]
+fn what_is_not_flushed_stays_in_ram() {
+    let (mut store, disk) = new_store();
+    done(&mut store, Op::Put(put("k", "1")));
+    let up_to = store.last_row();
+    disk.rows.flush(&store.take_changes());
+    done(&mut store, Op::Put(put("l", "2")));
+    store.rows.flushed(up_to, 0);
+    assert_eq!(keys_of(&get(&store, &everything()).expect("current").kvs), ["k", "l"]);
 }
 
 /// etcd-io/etcd#13766 and its kin: what is on disk is a state, and the rest comes by replay.

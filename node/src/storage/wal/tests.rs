@@ -49,19 +49,11 @@ fn open(disk: &Arc<dyn Disk>) -> Result<(Wal, Recovered), WalError> {
 }
 
 fn entry(index: u64, term: u64, data: &[u8]) -> Entry {
-    let mut entry = Entry::default();
-    entry.index = index;
-    entry.term = term;
-    entry.data = Bytes::copy_from_slice(data);
-    entry
+    Entry { index, term, data: Bytes::copy_from_slice(data), ..Entry::default() }
 }
 
 fn hard_state(term: u64, vote: u64, commit: u64) -> HardState {
-    let mut hard_state = HardState::default();
-    hard_state.term = term;
-    hard_state.vote = vote;
-    hard_state.commit = commit;
-    hard_state
+    HardState { term, vote, commit, ..HardState::default() }
 }
 
 fn mark(index: u64, term: u64) -> Mark {
@@ -103,7 +95,7 @@ fn the_layout_is_what_it_was_yesterday() {
     .unwrap();
 
     let path = dir().join("0000000000000001-0000000000000001.wal");
-    assert_eq!(segments(&*disk), [path.clone()]);
+    assert_eq!(segments(&*disk), std::slice::from_ref(&path));
     let bytes = memory.bytes(&path).unwrap();
     assert_eq!(bytes.len(), 1024);
     let (used, rest) = bytes.split_at(320);

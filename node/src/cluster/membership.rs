@@ -1,34 +1,15 @@
-//! Identity and membership: who is a member, under which id, and what may change.
-//!
-//! Ids are derived, never invented: a member's from its peer URLs and the cluster token, the
-//! cluster's from its first members' ids. So three operators who type the same flags on three
-//! machines get the same cluster, and a new token gives another one.
-//!
-//! ```text
-//!  member id  = first 8 bytes of SHA-1(sorted peer URLs · token [· unix seconds, when added later])
-//!  cluster id = first 8 bytes of SHA-1(member ids, ascending, 8 bytes each)
-//! ```
-//!
-//! [`Membership`] is part of the replicated state: every member holds the same one after the same
-//! entry. An id that was removed never returns, because a member that comes back with an old disk
-//! could break promises its quorum relied on.
-//!
-//! Left out: anything that needs to know who is reachable. The leader judges that before it
-//! proposes a change.
-//!
-//! Source: etcd-io/etcd `server/etcdserver/api/membership/{member,cluster}.go`.
+//! Who is a member, what may change about it, and how both are written down.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb;
-use node_protocol::{ClusterId, MemberId};
+use node_protocol::MemberId;
 use prost::Message;
 use serde::{Deserialize, Serialize};
-use sha1::{Digest, Sha1};
 
 use crate::kv::{Change, Table};
-use crate::urls::{Url, UrlError, join};
+use crate::urls::Url;
 
 /// Learners a cluster may have at a time (etcd's limit).
 pub const MAX_LEARNERS: usize = 1;
@@ -38,43 +19,6 @@ const MAX_RECORD_BYTES: usize = 64 * 1024;
 
 /// Version byte before every change.
 const RECORD_VERSION: u8 = 1;
-
-/// The id of a member with these peer URLs.
-///
-/// `added_at_unix_seconds` is `None` for a cluster's first members, so that all of them compute
-/// the same id, and the wall clock's seconds for one added later, so that a member which once
-/// had these URLs is not confused with it.
-pub fn member_id(
-    peer_urls: &[String],
-    token: &str,
-    added_at_unix_seconds: Option<u64>,
-) -> MemberId {
-    let mut sorted: Vec<&str> = peer_urls.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    let mut hash = Sha1::new();
-    for url in sorted {
-        hash.update(url);
-    }
-    hash.update(token);
-    if let Some(seconds) = added_at_unix_seconds {
-        hash.update(seconds.to_string());
-    }
-    MemberId(first_eight(hash))
-}
-
-/// The id of a cluster whose first members have these ids, in any order.
-pub fn cluster_id(ids: impl IntoIterator<Item = MemberId>) -> ClusterId {
-    let mut hash = Sha1::new();
-    for id in ids.into_iter().collect::<BTreeSet<_>>() {
-        hash.update(id.0.to_be_bytes());
-    }
-    ClusterId(first_eight(hash))
-}
-
-fn first_eight(hash: Sha1) -> u64 {
-    let digest = hash.finalize();
-    u64::from_be_bytes(digest[..8].try_into().expect("a SHA-1 digest has twenty bytes"))
-}
 
 /// A member, as every member knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -417,126 +361,6 @@ impl From<etcdserverpb::Member> for Member {
     }
 }
 
-/// What `--initial-cluster` says: each first member's name and peer URLs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InitialCluster {
-    members: BTreeMap<String, Vec<Url>>,
-}
-
-/// Why a list of first members cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InitialClusterError {
-    /// An entry is not `name=URL`.
-    #[error("\"{0}\" is not of the form name=http://host:port")]
-    Entry(String),
-    /// The URL of an entry is malformed.
-    #[error("{0}")]
-    Url(#[from] UrlError),
-    /// Two entries have the same URL.
-    #[error("initial cluster {0} has duplicate url")]
-    DuplicateUrl(String),
-    /// The member that reads it is not in it.
-    #[error("couldn't find local name \"{0}\" in the initial cluster configuration")]
-    LocalName(String),
-    /// It lists a URL of this member which this member does not advertise.
-    #[error(
-        "--initial-cluster has {missing} but missing from --initial-advertise-peer-urls={advertised}"
-    )]
-    NotAdvertised {
-        /// `name=URL` of what is missing.
-        missing: String,
-        /// What is advertised.
-        advertised: String,
-    },
-    /// This member advertises a URL that is not listed.
-    #[error(
-        "--initial-advertise-peer-urls has {missing} but missing from --initial-cluster={cluster}"
-    )]
-    NotListed {
-        /// What is missing.
-        missing: String,
-        /// What is listed for this member.
-        cluster: String,
-    },
-}
-
-impl InitialCluster {
-    /// Reads `m1=http://h1:2380,m2=http://h2:2380`; a name may come several times, with one URL
-    /// each.
-    pub fn parse(text: &str) -> Result<Self, InitialClusterError> {
-        let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for entry in text.split(',').map(str::trim) {
-            let (name, url) = entry
-                .split_once('=')
-                .filter(|(name, _)| !name.is_empty())
-                .ok_or_else(|| InitialClusterError::Entry(entry.to_owned()))?;
-            let url = Url::parse(url)?;
-            if !seen.insert(url.clone()) {
-                return Err(InitialClusterError::DuplicateUrl(text.to_owned()));
-            }
-            members.entry(name.to_owned()).or_default().push(url);
-        }
-        for urls in members.values_mut() {
-            urls.sort_unstable();
-        }
-        Ok(Self { members })
-    }
-
-    /// Checks that the member `name`, which advertises `advertised`, is listed just so.
-    pub fn check_local(&self, name: &str, advertised: &[Url]) -> Result<(), InitialClusterError> {
-        let listed = self
-            .members
-            .get(name)
-            .ok_or_else(|| InitialClusterError::LocalName(name.to_owned()))?;
-        let prefixed = |urls: &[&Url]| {
-            urls.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(",")
-        };
-        let missing: Vec<&Url> = listed.iter().filter(|url| !advertised.contains(url)).collect();
-        if !missing.is_empty() {
-            return Err(InitialClusterError::NotAdvertised {
-                missing: prefixed(&missing),
-                advertised: join(advertised),
-            });
-        }
-        let unlisted: Vec<Url> =
-            advertised.iter().filter(|url| !listed.contains(url)).cloned().collect();
-        if !unlisted.is_empty() {
-            return Err(InitialClusterError::NotListed {
-                missing: join(&unlisted),
-                cluster: prefixed(&listed.iter().collect::<Vec<_>>()),
-            });
-        }
-        Ok(())
-    }
-
-    /// The names, ascending.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.members.keys().map(String::as_str)
-    }
-
-    /// The first members, ascending by id, as voters without client URLs.
-    pub fn members(&self, token: &str) -> Vec<Member> {
-        let mut members: Vec<Member> = self
-            .members
-            .iter()
-            .map(|(name, urls)| {
-                let peer_urls: Vec<String> =
-                    urls.iter().map(|url| url.as_str().to_owned()).collect();
-                Member {
-                    id: member_id(&peer_urls, token, None),
-                    name: name.clone(),
-                    peer_urls,
-                    client_urls: Vec::new(),
-                    learner: false,
-                }
-            })
-            .collect();
-        members.sort_unstable_by_key(|member| member.id);
-        members
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -557,18 +381,6 @@ mod tests {
             member(2, "http://b:1", false),
             member(3, "http://c:1", true),
         ])
-    }
-
-    #[test]
-    fn ids_are_etcds() {
-        let id = member_id(&["http://localhost:2380".into()], "etcd-cluster", None);
-        assert_eq!(id.to_string(), "8e9e05c52164694d");
-        assert_eq!(cluster_id([id]).to_string(), "cdf818194e3a8c32");
-        let both = ["http://b:1".to_owned(), "http://a:1".to_owned()];
-        let swapped = [both[1].clone(), both[0].clone()];
-        assert_eq!(member_id(&both, "t", None), member_id(&swapped, "t", None));
-        assert_ne!(member_id(&both, "t", None), member_id(&both, "t", Some(1)));
-        assert_eq!(cluster_id([MemberId(2), MemberId(1)]), cluster_id([MemberId(1), MemberId(2)]));
     }
 
     #[test]
@@ -669,59 +481,5 @@ mod tests {
         let bytes = b"\x01\x00\xac\x02\x01m\x01\x0ahttp://d:1\x00\x01";
         assert_eq!(change.encode(), bytes);
         assert_eq!(MemberChange::decode(bytes), Ok(change));
-    }
-
-    #[test]
-    fn first_members_are_read_from_one_line() {
-        let line = "m2=http://b:2380,m1=http://a:2380,m1=http://a:1";
-        let cluster = InitialCluster::parse(line).expect("is well formed");
-        assert_eq!(cluster.names().collect::<Vec<_>>(), ["m1", "m2"]);
-        let members = cluster.members("token");
-        assert!(members.is_sorted_by_key(|member| member.id));
-        let first = members.iter().find(|member| member.name == "m1").expect("is listed");
-        assert_eq!(first.peer_urls, ["http://a:1", "http://a:2380"]);
-        for (line, expected) in [
-            ("", "\"\" is not of the form name=http://host:port"),
-            ("m1", "\"m1\" is not of the form name=http://host:port"),
-            ("m1=a:1", "URL scheme must be http, https, unix, or unixs: a:1"),
-            (
-                "m1=http://a:1,m2=http://a:1",
-                "initial cluster m1=http://a:1,m2=http://a:1 has duplicate url",
-            ),
-        ] {
-            let error = InitialCluster::parse(line).expect_err(line);
-            assert_eq!(error.to_string(), expected);
-        }
-    }
-
-    #[test]
-    fn a_member_must_be_listed_as_it_advertises_itself() {
-        let cluster = InitialCluster::parse("m1=http://a:1,m2=http://b:1").expect("well formed");
-        for (name, advertised, expected) in [
-            ("m1", "http://a:1", None),
-            (
-                "m3",
-                "http://a:1",
-                Some("couldn't find local name \"m3\" in the initial cluster configuration"),
-            ),
-            (
-                "m1",
-                "http://x:1",
-                Some(
-                    "--initial-cluster has m1=http://a:1 but missing from --initial-advertise-peer-urls=http://x:1",
-                ),
-            ),
-            (
-                "m1",
-                "http://a:1,http://x:1",
-                Some(
-                    "--initial-advertise-peer-urls has http://x:1 but missing from --initial-cluster=m1=http://a:1",
-                ),
-            ),
-        ] {
-            let advertised = Url::parse_list(advertised).expect("well formed");
-            let seen = cluster.check_local(name, &advertised).err().map(|error| error.to_string());
-            assert_eq!(seen.as_deref(), expected);
-        }
     }
 }

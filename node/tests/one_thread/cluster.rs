@@ -1,0 +1,635 @@
+//! The harness: members, a queue of messages under way, and a clock that is moved by hand.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use etcd_api::etcdserverpb::{PutRequest, RangeRequest};
+use node::apply::{self, Apply, Item, recovered_leases};
+use node::clock::{Clock, MadeUpClock};
+use node::cluster::{Member as ClusterMember, Membership, cluster_id, member_id};
+use node::consensus::log::{SnapshotPoint, SnapshotSource};
+use node::consensus::waiters::{Answer, Outcome, Ticket, Waiters};
+use node::consensus::{Driver, Log, Settings};
+use node::flush::{self, Flush, FlushItem};
+use node::handle::{Glance, Refusal};
+use node::inbox::Input;
+use node::kv::{Op, Response, Store};
+use node::lease::Lessor;
+use node::metrics::Metrics;
+use node::progress::Progress;
+use node::recover::{self, Beginning, Opened, Options};
+use node::replica::{Parts, Replica, SnapshotSender};
+use node::storage::{
+    DataDirectory, Disk, Identity, MemoryDisk, SnapshotReader, SnapshotWriter, State, StateOptions,
+    WalOptions,
+};
+use node::telemetry::{Speaker, Telemetry};
+use node::training::Planted;
+use node::transport::links::{LinkNews, Links};
+use node::transport::{Packet, codec};
+use node::watch::WatchHub;
+use node_protocol::{Index, MemberId, Role, Status, TraceEvent};
+use parking_lot::{Mutex, RwLock};
+use raft::eraftpb::Message;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::oneshot;
+
+const TICK_MICROS: u64 = 10_000;
+/// Steps of the world between two ticks.
+const STEPS_PER_TICK: u64 = 10;
+/// Longest wait for anything, in made-up milliseconds.
+const PATIENCE_MILLIS: u64 = 30_000;
+
+/// What the members' links and snapshot senders put here, the world carries on.
+#[derive(Default)]
+struct Wire {
+    packets: VecDeque<(MemberId, MemberId, Packet)>,
+    snapshots: VecDeque<Message>,
+}
+
+struct WireEnd {
+    from: MemberId,
+    wire: Arc<Mutex<Wire>>,
+}
+
+impl Links for WireEnd {
+    fn send(&mut self, packets: &mut Vec<(MemberId, Packet)>, _unreachable: &mut Vec<MemberId>) {
+        let from = self.from;
+        self.wire.lock().packets.extend(packets.drain(..).map(|(to, packet)| (from, to, packet)));
+    }
+
+    fn set_peers(&mut self, _peers: &BTreeMap<MemberId, Vec<String>>) {}
+}
+
+impl SnapshotSender for WireEnd {
+    fn send(&mut self, message: Message) {
+        self.wire.lock().snapshots.push_back(message);
+    }
+}
+
+struct Newest(Arc<State>);
+
+impl SnapshotSource for Newest {
+    fn newest(&self) -> Option<SnapshotPoint> {
+        let node::storage::Applied { index, term, conf_state } = self.0.applied();
+        Some(SnapshotPoint { index, term, conf_state })
+    }
+}
+
+/// A member that runs.
+struct Running {
+    replica: Replica,
+    inbox: flume::Receiver<Input>,
+    inbox_in: flume::Sender<Input>,
+    apply: Apply,
+    items: flume::Receiver<Item>,
+    flush: Flush,
+    flush_items: flume::Receiver<FlushItem>,
+    state: Arc<State>,
+    store: Arc<RwLock<Store>>,
+    progress: Arc<Progress>,
+    waiters: Arc<Waiters>,
+    status: tokio::sync::watch::Receiver<Arc<Status>>,
+    telemetry: Telemetry,
+    told: u64,
+}
+
+struct Member {
+    id: MemberId,
+    disk: MemoryDisk,
+    running: Option<Running>,
+    last_status: Status,
+    truncations: usize,
+}
+
+/// A put that waits for its answer.
+pub(crate) struct Waiting<T> {
+    member: usize,
+    answer: oneshot::Receiver<T>,
+    ticket: Option<Ticket>,
+}
+
+pub(crate) struct Cluster {
+    members: Vec<Member>,
+    membership: Membership,
+    clock: Arc<MadeUpClock>,
+    wire: Arc<Mutex<Wire>>,
+    /// (due, number) → message, so that equal times keep their order.
+    flying: BTreeMap<(u64, u64), (MemberId, MemberId, Packet)>,
+    sent: u64,
+    cut: BTreeSet<MemberId>,
+    random: ChaCha8Rng,
+    seed: u64,
+    steps: u64,
+    snapshot_count: u64,
+    snapshots_installed: usize,
+    trace: DefaultHasher,
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64, members: usize) -> Self {
+        Self::with_snapshot_count(seed, members, 100_000)
+    }
+
+    pub(crate) fn with_snapshot_count(seed: u64, members: usize, snapshot_count: u64) -> Self {
+        let list: Vec<_> = (1..=members)
+            .map(|n| {
+                let peer_urls = vec![format!("http://m{n}.test:2380")];
+                let id = member_id(&peer_urls, "one-thread", None);
+                let name = format!("m{n}");
+                ClusterMember { id, name, peer_urls, client_urls: vec![], learner: false }
+            })
+            .collect();
+        let membership = Membership::bootstrap(list.clone());
+        let members = list
+            .iter()
+            .map(|member| Member {
+                id: member.id,
+                disk: MemoryDisk::new(),
+                running: None,
+                last_status: Status::default_at(0),
+                truncations: 0,
+            })
+            .collect();
+        let mut cluster = Self {
+            members,
+            membership,
+            clock: Arc::default(),
+            wire: Arc::default(),
+            flying: BTreeMap::new(),
+            sent: 0,
+            cut: BTreeSet::new(),
+            random: ChaCha8Rng::seed_from_u64(seed),
+            seed,
+            steps: 0,
+            snapshot_count,
+            snapshots_installed: 0,
+            trace: DefaultHasher::new(),
+        };
+        for member in 0..cluster.members.len() {
+            cluster.begin(member);
+            cluster.restart(member);
+        }
+        cluster
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            wal: WalOptions::deterministic(64 * 1024, self.seed),
+            state: StateOptions { cache_bytes: 1 << 20 },
+        }
+    }
+
+    fn begin(&mut self, member: usize) {
+        let disk: Arc<dyn Disk> = self.members[member].disk.shared();
+        let directory =
+            DataDirectory::unlocked(&*disk, Path::new("/m")).expect("a directory is made");
+        let cluster_id = cluster_id(self.membership.members().map(|member| member.id));
+        let identity = Identity { cluster_id, member_id: self.members[member].id };
+        let beginning = Beginning::New { members: self.membership.clone() };
+        recover::begin(&disk, &directory, identity, &beginning, self.options())
+            .expect("a member begins");
+    }
+
+    /// Starts a member from its disk.
+    pub(crate) fn restart(&mut self, member: usize) {
+        let disk: Arc<dyn Disk> = self.members[member].disk.shared();
+        let directory =
+            DataDirectory::unlocked(&*disk, Path::new("/m")).expect("the directory is there");
+        let opened = recover::open(&disk, &directory, self.clock.wall_millis(), self.options())
+            .expect("a member opens what it has");
+        let running = self.assemble(opened);
+        for other in self.members.iter().map(|member| member.id) {
+            let news = LinkNews { peer: other, connected: true, why: String::new() };
+            running.inbox_in.send(Input::Link(news)).expect("the inbox has room");
+            let caller = Input::Caller { from: other, connected: true };
+            running.inbox_in.send(caller).expect("the inbox has room");
+        }
+        self.members[member].running = Some(running);
+    }
+
+    fn assemble(&self, opened: Opened) -> Running {
+        let Opened { metadata, wal, log, state, recovered, fresh } = opened;
+        let member = metadata.member_id;
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let applied = (recovered.applied, recovered.applied_term);
+        let lessor = Arc::new(Mutex::new(Lessor::new(recovered_leases(&recovered.store))));
+        let hub = WatchHub::new(recovered.store.revision());
+        let store = Arc::new(RwLock::new(recovered.store));
+        let membership = Arc::new(RwLock::new(recovered.membership));
+        let metrics = Arc::new(Metrics::new(member, metadata.cluster_id));
+        let progress = Arc::new(Progress::default());
+        progress.set_flushed(applied.0);
+        let glance = Arc::new(Glance::new(member, metadata.cluster_id));
+        let waiters = Waiters::new(member, metadata.boot);
+        let speaker = Speaker {
+            member,
+            name: "m".into(),
+            cluster: metadata.cluster_id,
+            etcd_version: "3.5.0".into(),
+        };
+        let telemetry = Telemetry::new(speaker, Status::default_at(0));
+        let (inbox_in, inbox) = flume::bounded(1 << 16);
+        let (items_in, items) = flume::bounded(1 << 16);
+        let (flush_in, flush_items) = flume::bounded(1 << 16);
+        let point = log.mark.expect("every log here begins behind a mark");
+        let raft_log = Log::new(
+            (point.index, point.term),
+            log.entries,
+            log.hard_state.unwrap_or_default(),
+            recovered.conf_state,
+            applied.0,
+            Arc::new(Newest(state.clone())),
+        );
+        let settings = Settings {
+            member,
+            election_ticks: 100,
+            heartbeat_ticks: 10,
+            pre_vote: true,
+            check_quorum: true,
+            seed: self.seed,
+        };
+        let driver = Driver::new(settings, raft_log, applied.0).expect("consensus starts");
+        let wire = || WireEnd { from: member, wire: self.wire.clone() };
+        let replica = Replica::new(Parts {
+            driver,
+            wal,
+            links: Box::new(wire()),
+            snapshots: Box::new(wire()),
+            waiters: waiters.clone(),
+            apply: items_in,
+            progress: progress.clone(),
+            glance: glance.clone(),
+            telemetry: telemetry.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            lessor: lessor.clone(),
+            store: store.clone(),
+            membership: membership.clone(),
+            member,
+            tick_micros: u32::try_from(TICK_MICROS).expect("a tick is short"),
+            election_ticks: 100,
+            snapshot_count: self.snapshot_count,
+            catchup_entries: self.snapshot_count.min(5_000),
+            fresh,
+            planted: Planted::default(),
+        });
+        let apply = Apply::new(
+            apply::Parts {
+                store: store.clone(),
+                membership: membership.clone(),
+                lessor: lessor.clone(),
+                hub: hub.clone(),
+                waiters: waiters.clone(),
+                progress: progress.clone(),
+                glance: glance.clone(),
+                replica: inbox_in.clone(),
+                flush: flush_in,
+                clock,
+                planted: Planted::default(),
+            },
+            applied,
+        );
+        let flush = Flush::new(flush::Parts {
+            state: state.clone(),
+            store: store.clone(),
+            membership,
+            lessor,
+            hub,
+            progress: progress.clone(),
+            glance,
+            metrics,
+            replica: inbox_in.clone(),
+        });
+        let status = telemetry.status();
+        Running {
+            replica,
+            inbox,
+            inbox_in,
+            apply,
+            items,
+            flush,
+            flush_items,
+            state,
+            store,
+            progress,
+            waiters,
+            status,
+            telemetry,
+            told: 0,
+        }
+    }
+
+    /// Ends a process: what it wrote without a sync is still in the page cache.
+    pub(crate) fn crash(&mut self, member: usize) {
+        self.members[member].running = None;
+        let id = self.members[member].id;
+        self.flying.retain(|_, (from, to, _)| *from != id && *to != id);
+    }
+
+    /// Ends a machine: of what was not synced some sectors survive, by the seed.
+    pub(crate) fn power_loss(&mut self, member: usize) {
+        self.crash(member);
+        let random = &mut self.random;
+        self.members[member].disk.power_loss(|| random.random_bool(0.5));
+    }
+
+    /// Stops a member in order; returns what a read that waits there was told.
+    pub(crate) fn stop(
+        &mut self,
+        member: usize,
+        mut waiting: Waiting<Result<(), Refusal>>,
+    ) -> Option<Refusal> {
+        let Running { replica, inbox, .. } = self.members[member].running.take().expect("it runs");
+        replica.stop().close().expect("the log is sealed");
+        drop(inbox);
+        match waiting.answer.try_recv() {
+            Ok(result) => result.err(),
+            // Not even taken in: whoever asked sees the channel closed.
+            Err(oneshot::error::TryRecvError::Closed) => Some(Refusal::Stopped),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+        }
+    }
+
+    /// Nothing from or to the member arrives any more.
+    pub(crate) fn isolate(&mut self, member: usize) {
+        self.cut.insert(self.members[member].id);
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// One step of the world: a thousand microseconds, in which every member takes what waits.
+    fn step(&mut self) {
+        self.clock.advance_micros(TICK_MICROS / STEPS_PER_TICK);
+        self.steps += 1;
+        let tick = self.steps.is_multiple_of(STEPS_PER_TICK);
+        self.deliver();
+        for member in 0..self.members.len() {
+            self.step_member(member, tick);
+        }
+        self.collect();
+    }
+
+    fn step_member(&mut self, member: usize, tick: bool) {
+        let now = self.clock.now_micros();
+        let Some(running) = &mut self.members[member].running else { return };
+        let inputs: Vec<_> = running.inbox.try_iter().collect();
+        running.replica.step(inputs, tick).expect("a replica goes on");
+        let items: Vec<_> = running.items.try_iter().collect();
+        running.apply.step(items).expect("applying goes on");
+        let items: Vec<_> = running.flush_items.try_iter().collect();
+        running.flush.step(items, now).expect("flushing goes on");
+        let status = running.status.borrow().as_ref().clone();
+        self.members[member].last_status = status;
+        self.follow(member);
+    }
+
+    /// Takes what the member says of its steps into the trace.
+    fn follow(&mut self, member: usize) {
+        let Self { members, trace, snapshots_installed, .. } = self;
+        let Member { running: Some(running), truncations, .. } = &mut members[member] else {
+            return;
+        };
+        for traced in running.telemetry.after(running.told) {
+            running.told = traced.seq;
+            (member, traced.at_micros, format!("{:?}", traced.event)).hash(trace);
+            match traced.event {
+                TraceEvent::Truncated { .. } => *truncations += 1,
+                TraceEvent::SnapshotInstalled { .. } => *snapshots_installed += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// Puts what members sent on its way: 1 to 5 ms, in order of the draw.
+    fn collect(&mut self) {
+        let (packets, snapshots) = {
+            let mut wire = self.wire.lock();
+            (std::mem::take(&mut wire.packets), std::mem::take(&mut wire.snapshots))
+        };
+        for (from, to, packet) in packets {
+            let mut bytes = Vec::new();
+            codec::encode(&packet, from, to, 0, &mut bytes);
+            (from.0, to.0, &bytes).hash(&mut self.trace);
+            self.sent += 1;
+            let due = self.clock.now_micros() + self.random.random_range(1_000..5_000);
+            self.flying.insert((due, self.sent), (from, to, packet));
+        }
+        for message in snapshots {
+            self.carry_snapshot(message);
+        }
+    }
+
+    /// Carries a snapshot over at once, through the shipped reader and writer.
+    fn carry_snapshot(&mut self, mut message: Message) {
+        let place = |id: u64| move |member: &Member| member.id.0 == id;
+        let from = self.members.iter().position(place(message.from)).expect("a member sends");
+        let to = self.members.iter().position(place(message.to)).expect("to a member");
+        let arrived = match (&self.members[from].running, &self.members[to].running) {
+            (Some(sender), Some(receiver)) => {
+                let mut reader = SnapshotReader::new(&sender.state);
+                let mut writer = SnapshotWriter::new(&receiver.state);
+                while let Some(chunk) = reader.next_chunk().expect("the state is readable") {
+                    writer.write(&chunk).expect("the snapshot is taken");
+                }
+                let received = writer.finish().expect("the snapshot is whole");
+                let metadata = message.mut_snapshot().mut_metadata();
+                metadata.index = received.applied().index.0;
+                metadata.term = received.applied().term.0;
+                metadata.set_conf_state(received.applied().conf_state.clone());
+                let input = Input::Arrived { message: Box::new(message), received };
+                receiver.inbox_in.send(input).expect("the inbox has room");
+                true
+            }
+            _ => false,
+        };
+        let to = self.members[to].id;
+        if let Some(sender) = &self.members[from].running {
+            sender.inbox_in.send(Input::Sent { to, arrived }).expect("the inbox has room");
+        }
+    }
+
+    fn deliver(&mut self) {
+        let later = self.flying.split_off(&(self.clock.now_micros() + 1, 0));
+        for (_, (from, to, packet)) in std::mem::replace(&mut self.flying, later) {
+            if self.cut.contains(&from) || self.cut.contains(&to) {
+                continue;
+            }
+            let receiver = self.members.iter().find(|member| member.id == to);
+            if let Some(running) = receiver.and_then(|member| member.running.as_ref()) {
+                running.inbox_in.send(Input::Packet { from, packet }).expect("the inbox has room");
+            }
+        }
+    }
+
+    pub(crate) fn run_millis(&mut self, millis: u64) {
+        for _ in 0..millis * 1_000 / (TICK_MICROS / STEPS_PER_TICK) {
+            self.step();
+        }
+    }
+
+    fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..PATIENCE_MILLIS {
+            if done(self) {
+                return;
+            }
+            self.step();
+        }
+        let seen: Vec<_> = self
+            .members
+            .iter()
+            .map(|member| (member.running.is_some(), member.last_status.clone()))
+            .collect();
+        panic!("{what} did not happen in {PATIENCE_MILLIS} ms; seen: {seen:#?}");
+    }
+
+    /// The member that leads and has committed in its term.
+    pub(crate) fn await_leader(&mut self) -> usize {
+        self.await_leader_among(|_| true)
+    }
+
+    pub(crate) fn await_leader_but(&mut self, not: usize) -> usize {
+        self.await_leader_among(|member| member != not)
+    }
+
+    fn await_leader_among(&mut self, among: impl Fn(usize) -> bool) -> usize {
+        let find = |cluster: &Self| {
+            (0..cluster.members.len()).find(|&member| among(member) && cluster.leads(member))
+        };
+        self.until("a leader", |cluster| find(cluster).is_some());
+        find(self).expect("it was just there")
+    }
+
+    pub(crate) fn leads(&self, member: usize) -> bool {
+        let status = &self.members[member].last_status;
+        self.members[member].running.is_some()
+            && status.role == Role::Leader
+            && status.commit == status.last
+    }
+
+    pub(crate) fn term(&self, member: usize) -> u64 {
+        self.members[member].last_status.term.0
+    }
+
+    pub(crate) fn begin_put(&mut self, member: usize, key: &str, value: &str) -> Waiting<Outcome> {
+        let running = self.members[member].running.as_ref().expect("a member that runs is asked");
+        let op = Op::Put(PutRequest {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            ..PutRequest::default()
+        });
+        let (ticket, answer) = running.waiters.open(op);
+        running.inbox_in.send(Input::Propose { seq: ticket.seq() }).expect("the inbox has room");
+        Waiting { member, answer, ticket: Some(ticket) }
+    }
+
+    /// Whether an answer is there, now; it is thrown away if so.
+    pub(crate) fn answered<T>(&mut self, waiting: &mut Waiting<T>) -> bool {
+        waiting.answer.try_recv().is_ok()
+    }
+
+    /// Waits for a put's answer; returns its revision.
+    pub(crate) fn finish(&mut self, mut waiting: Waiting<Outcome>) -> i64 {
+        let mut outcome = None;
+        self.until("an answer to a put", |_| {
+            outcome = waiting.answer.try_recv().ok();
+            outcome.is_some()
+        });
+        drop(waiting.ticket.take());
+        match outcome {
+            Some(Outcome::Answered(answer)) => match *answer {
+                Answer::Kv(Ok(Response::Put(put))) => put.header.expect("has a header").revision,
+                other => panic!("a put was answered with {other:?}"),
+            },
+            other => panic!("a put ended with {other:?} at m{}", waiting.member),
+        }
+    }
+
+    pub(crate) fn give_up(&mut self, waiting: Waiting<Outcome>) {
+        drop(waiting);
+    }
+
+    pub(crate) fn put(&mut self, member: usize, key: &str, value: &str) -> i64 {
+        let waiting = self.begin_put(member, key, value);
+        self.finish(waiting)
+    }
+
+    pub(crate) fn begin_read(&mut self, member: usize) -> Waiting<Result<(), Refusal>> {
+        let running = self.members[member].running.as_ref().expect("a member that runs is asked");
+        let (sender, answer) = oneshot::channel();
+        running.inbox_in.send(Input::Read { answer: sender }).expect("the inbox has room");
+        Waiting { member, answer, ticket: None }
+    }
+
+    pub(crate) fn await_read(&mut self, mut waiting: Waiting<Result<(), Refusal>>) {
+        let mut result = None;
+        self.until("an answer to a read", |_| {
+            result = waiting.answer.try_recv().ok();
+            result.is_some()
+        });
+        assert_eq!(result, Some(Ok(())));
+    }
+
+    /// What the member's own state holds of a key: value, version, revision that wrote it.
+    pub(crate) fn get(&self, member: usize, key: &str) -> (String, i64, i64) {
+        let running = self.members[member].running.as_ref().expect("a member that runs is asked");
+        let request =
+            RangeRequest { key: Bytes::copy_from_slice(key.as_bytes()), ..RangeRequest::default() };
+        let response = running.store.read().range(&request).expect("a range of one key");
+        let kv = response.kvs.first().unwrap_or_else(|| panic!("m{member} has no {key}"));
+        let value = String::from_utf8(kv.value.to_vec()).expect("values here are text");
+        (value, kv.version, kv.mod_revision)
+    }
+
+    /// Runs until every member that runs has applied the same last entry and it is flushed.
+    pub(crate) fn converge(&mut self) {
+        self.until("convergence", |cluster| {
+            let leader = (0..cluster.members.len()).find(|&member| cluster.leads(member));
+            let Some(leader) = leader else { return false };
+            let last = cluster.members[leader].last_status.last;
+            cluster
+                .members
+                .iter()
+                .filter_map(|member| member.running.as_ref())
+                .all(|running| running.progress.applied() == last)
+        });
+        self.settle_flushes();
+    }
+
+    pub(crate) fn settle_flushes(&mut self) {
+        self.run_millis(300);
+    }
+
+    /// Number of different state hashes among the members that run.
+    pub(crate) fn hashes(&self) -> usize {
+        let running = self.members.iter().filter_map(|member| member.running.as_ref());
+        running.map(|running| running.store.read().hash()).collect::<BTreeSet<_>>().len()
+    }
+
+    pub(crate) fn first_index(&self, member: usize) -> Index {
+        self.members[member].last_status.first
+    }
+
+    pub(crate) fn last_index(&self, member: usize) -> Index {
+        self.members[member].last_status.last
+    }
+
+    pub(crate) fn snapshots_installed(&self) -> usize {
+        self.snapshots_installed
+    }
+
+    pub(crate) fn truncations(&self, member: usize) -> usize {
+        self.members[member].truncations
+    }
+
+    /// A number that stands for everything that was sent and said.
+    pub(crate) fn trace(&self) -> u64 {
+        self.trace.finish()
+    }
+}
