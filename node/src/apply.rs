@@ -361,11 +361,6 @@ impl Apply {
     }
 }
 
-/// The leases of a store, as the lessor takes them.
-pub fn recovered_leases(store: &Store) -> Vec<(i64, i64)> {
-    store.leases().iter().map(|(id, lease)| (*id, lease.ttl_seconds)).collect()
-}
-
 /// A change of members as raft-rs is told it.
 pub fn as_raft(change: &MemberChange) -> ConfChangeV2 {
     let (kind, id): (_, MemberId) = match change {

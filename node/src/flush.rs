@@ -11,7 +11,6 @@ use node_protocol::{Index, Term};
 use parking_lot::{Mutex, RwLock};
 use raft::eraftpb::ConfState;
 
-use crate::apply::recovered_leases;
 use crate::cluster::Membership;
 use crate::handle::Glance;
 use crate::inbox::Input;
@@ -189,7 +188,7 @@ impl Flush {
         state.install(received)?;
         let Recovered { store: newer, membership: members, applied, applied_term, conf_state: _ } =
             recover::load(state)?;
-        lessor.lock().replace(recovered_leases(&newer), now_micros);
+        lessor.lock().replace(newer.lease_terms(), now_micros);
         let revision = newer.revision();
         *membership.write() = members;
         *store.write() = newer;

@@ -22,7 +22,7 @@ pub fn run(arguments: impl IntoIterator<Item = String>, planted: Planted) -> Exi
     let config = match Config::read(arguments, std::env::vars()) {
         Ok(Asked::Run(config)) => *config,
         Ok(Asked::Print(text)) => {
-            println!("{text}");
+            print!("{text}");
             return ExitCode::SUCCESS;
         }
         Err(error) => {

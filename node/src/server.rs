@@ -209,8 +209,13 @@ impl Server {
             broken: Arc::new(move |error| alarm.raise(error.to_string())),
         });
         let pages = crate::admin::pages(face.clone());
+        for socket in ports.metrics {
+            let socket = TcpListener::from_std(socket).map_err(system("listen for metrics"))?;
+            let pages = hyper_util::service::TowerToHyperService::new(pages.clone());
+            tasks.spawn(api::serve(socket, pages, metrics.clone(), stop.clone(), DRAIN));
+        }
         let dispatch = Dispatch::new(&face, pages);
-        for socket in ports.clients.into_iter().chain(ports.metrics) {
+        for socket in ports.clients {
             let socket = TcpListener::from_std(socket).map_err(system("listen to clients"))?;
             let served = api::serve(socket, dispatch.clone(), metrics.clone(), stop.clone(), DRAIN);
             tasks.spawn(served);
@@ -432,7 +437,7 @@ impl Assembly {
         let applied = (recovered.applied, recovered.applied_term);
         let started =
             TraceEvent::Started { boot: metadata.boot, last: wal.last_index(), applied: applied.0 };
-        let lessor = Arc::new(Mutex::new(Lessor::new(apply::recovered_leases(&recovered.store))));
+        let lessor = Arc::new(Mutex::new(Lessor::new(recovered.store.lease_terms())));
         let hub = WatchHub::new(recovered.store.revision());
         let store = Arc::new(RwLock::new(recovered.store));
         let membership = Arc::new(RwLock::new(recovered.membership));

@@ -219,7 +219,7 @@ impl Driver {
             return Err(Refused::Implausible);
         }
         let last = self.raw.raft.raft_log.last_index();
-        let current = message.term == self.raw.raft.term || message.term > self.raw.raft.term;
+        let current = message.term >= self.raw.raft.term;
         if kind == T::MsgHeartbeat && current && message.commit > last {
             return Err(Refused::LostPromise {
                 promised: Index(message.commit),

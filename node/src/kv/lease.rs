@@ -85,6 +85,11 @@ impl Store {
         self.leases.0.get(&id)
     }
 
+    /// Every lease as (id, granted seconds), as a lessor takes them.
+    pub fn lease_terms(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.leases.0.iter().map(|(id, lease)| (*id, lease.ttl_seconds))
+    }
+
     /// Every lease, by id.
     pub fn leases(&self) -> &BTreeMap<i64, Lease> {
         &self.leases.0

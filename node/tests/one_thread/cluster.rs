@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb::{PutRequest, RangeRequest};
-use node::apply::{self, Apply, Item, recovered_leases};
+use node::apply::{self, Apply, Item};
 use node::clock::{Clock, MadeUpClock};
 use node::cluster::{Member as ClusterMember, Membership, cluster_id, member_id};
 use node::consensus::log::{SnapshotPoint, SnapshotSource};
@@ -217,7 +217,7 @@ impl Cluster {
         let member = metadata.member_id;
         let clock: Arc<dyn Clock> = self.clock.clone();
         let applied = (recovered.applied, recovered.applied_term);
-        let lessor = Arc::new(Mutex::new(Lessor::new(recovered_leases(&recovered.store))));
+        let lessor = Arc::new(Mutex::new(Lessor::new(recovered.store.lease_terms())));
         let hub = WatchHub::new(recovered.store.revision());
         let store = Arc::new(RwLock::new(recovered.store));
         let membership = Arc::new(RwLock::new(recovered.membership));

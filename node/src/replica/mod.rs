@@ -15,33 +15,36 @@
 //! [`crate::kv::Sessions`]). A revoke of an expired lease is different: only the member that timed
 //! it may propose it, in the term in which it leads, so it is never forwarded.
 
+mod commands;
+mod leases;
+mod snapshots;
+mod watching;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use node_protocol::telemetry::EntryBrief;
 use node_protocol::{Index, MemberId, Role, Status, Term, TraceEvent};
 use parking_lot::{Mutex, RwLock};
-use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
+use raft::eraftpb::{Entry, Message};
 use tokio::sync::oneshot;
 
 use crate::apply::Item;
 use crate::clock::Clock;
-use crate::cluster::{MemberChange, Membership};
+use crate::cluster::Membership;
 use crate::consensus::driver::Refused;
 use crate::consensus::reads::Reads;
-use crate::consensus::waiters::{Answer, Waiters};
+use crate::consensus::waiters::Waiters;
 use crate::consensus::{Driver, Round};
 use crate::handle::Glance;
 use crate::inbox::{Input, Refusal};
-use crate::kv::{Command, CommandId, Op, Store};
+use crate::kv::Store;
 use crate::lease::{LeaseAnswer, LeaseAsk, Lessor};
 use crate::metrics::Metrics;
 use crate::progress::{Notice, Progress};
 use crate::storage::ReceivedSnapshot;
-use crate::storage::wal::{Batch, Mark, Wal, WalError};
+use crate::storage::wal::{Batch, Wal, WalError};
 use crate::telemetry::Telemetry;
 use crate::training::{Break, Planted};
 use crate::transport::links::{LinkNews, Links};
@@ -455,148 +458,6 @@ impl Replica {
         }
     }
 
-    /// A new leader gives every lease its full time again, and an election timeout on top.
-    fn take_office(&mut self) {
-        if self.parts.planted.has(Break::LeaseNotExtended) {
-            return;
-        }
-        let now = self.parts.clock.now_micros();
-        let extend = u64::from(self.parts.election_ticks) * u64::from(self.parts.tick_micros);
-        let count = self.parts.lessor.lock().promote(now, extend);
-        self.leases_at_micros = now;
-        if count > 0 {
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            self.trace(TraceEvent::LeasesExtended { count });
-        }
-    }
-
-    /// Sends every open command again: the leader may never have got it.
-    fn resend(&mut self) {
-        let all = self.parts.waiters.all();
-        self.resend_mark = all.last().map_or(self.resend_mark, |(seq, _)| *seq);
-        self.send_again(all);
-    }
-
-    /// Sends again what has waited since the last time.
-    fn resend_old(&mut self) {
-        let mut all = self.parts.waiters.all();
-        let newest = all.last().map(|(seq, _)| *seq);
-        let mark = self.resend_mark;
-        all.retain(|(seq, _)| *seq <= mark);
-        self.resend_mark = newest.unwrap_or(mark);
-        self.send_again(all);
-    }
-
-    fn send_again(&mut self, commands: Vec<(u64, Bytes)>) {
-        // What is in `own` has not been sent at all yet.
-        let fresh: BTreeSet<u64> = self.own.iter().copied().collect();
-        for (seq, command) in commands {
-            if !fresh.contains(&seq) {
-                self.hand_over(Forwarded { again: true, command });
-            }
-        }
-    }
-
-    /// Gives a command to whoever leads; without a leader it waits in the table.
-    fn hand_over(&mut self, forwarded: Forwarded) {
-        match self.leader() {
-            Some(leader) if leader == self.parts.member => self.forwarded.push(forwarded),
-            Some(leader) => self.out.push((leader, Packet::Forward(forwarded))),
-            None => {}
-        }
-    }
-
-    fn propose(&mut self) {
-        for seq in std::mem::take(&mut self.own) {
-            if let Some(command) = self.parts.waiters.command(seq) {
-                self.hand_over(Forwarded { again: false, command });
-            }
-        }
-        if self.forwarded.is_empty() {
-            return;
-        }
-        let forwarded = std::mem::take(&mut self.forwarded);
-        if !self.parts.driver.is_leader() {
-            // Whoever sent it has not heard yet; it sends again when it has.
-            return;
-        }
-        let repeated = self.already_logged(&forwarded);
-        let mut batch = Vec::new();
-        let mut batch_bytes = 0;
-        for Forwarded { again, command } in forwarded {
-            let Some(id) = Command::id_of(&command) else { continue };
-            if again && repeated.contains(&id) {
-                continue;
-            }
-            if let Some(change) = Command::member_change(&command) {
-                self.append(&mut batch, &mut batch_bytes);
-                self.propose_change(change, &command);
-                continue;
-            }
-            batch_bytes += command.len();
-            batch.push(command);
-            if batch_bytes > PROPOSAL_BYTES {
-                self.append(&mut batch, &mut batch_bytes);
-            }
-        }
-        self.append(&mut batch, &mut batch_bytes);
-    }
-
-    fn append(&mut self, batch: &mut Vec<Bytes>, bytes: &mut usize) {
-        *bytes = 0;
-        if batch.is_empty() {
-            return;
-        }
-        if self.parts.planted.has(Break::AcknowledgeBeforeCommit) {
-            self.answer_too_early(batch);
-        }
-        if !self.parts.driver.propose(std::mem::take(batch)) {
-            // Too much is uncommitted, or leadership is being handed over: sent again later.
-            tracing::debug!("proposals not taken in");
-        }
-    }
-
-    /// The planted bug: answers what is only in the leader's memory.
-    fn answer_too_early(&self, batch: &[Bytes]) {
-        let revision = self.parts.store.read().revision();
-        for command in batch.iter().filter_map(|command| Command::decode(command).ok()) {
-            if let Some(early) = crate::training::guess(&command.op, revision) {
-                self.parts.waiters.answer(command.id, Answer::Kv(Ok(early)));
-            }
-        }
-    }
-
-    /// Names of commands sent again that stand in the log already, applied or not.
-    fn already_logged(&self, forwarded: &[Forwarded]) -> BTreeSet<CommandId> {
-        if !forwarded.iter().any(|forwarded| forwarded.again) {
-            return BTreeSet::new();
-        }
-        self.parts
-            .driver
-            .unapplied()
-            .filter(|entry| entry.get_entry_type() == EntryType::EntryNormal)
-            .filter_map(|entry| Command::id_of(&entry.data))
-            .collect()
-    }
-
-    /// A change that would be refused goes into the log as a plain command, so that the asking
-    /// member is told through it like everybody else.
-    fn propose_change(&mut self, change: Bytes, command: &Bytes) {
-        let change = MemberChange::decode(&change).ok();
-        let accepted = change.filter(|change| self.parts.membership.read().check(change).is_ok());
-        match accepted {
-            // Another change is under way: sent again once it is through.
-            Some(_) if self.parts.driver.has_pending_change() => {}
-            Some(change) => {
-                let change = crate::apply::as_raft(&change);
-                self.parts.driver.propose_change(command.to_vec(), change);
-            }
-            None => {
-                self.parts.driver.propose(vec![command.clone()]);
-            }
-        }
-    }
-
     fn read(&mut self) {
         if self.parts.planted.has(Break::ReadsUnchecked) && self.leader().is_some() {
             for read in self.reads.take() {
@@ -702,227 +563,6 @@ impl Replica {
         for peer in std::mem::take(&mut self.unreachable) {
             self.parts.driver.unreachable(peer);
         }
-    }
-
-    /// Snapshots are too long for a link: each goes out on a connection of its own.
-    fn hand_snapshots_over(&mut self) {
-        let is_snapshot = |packet: &Packet| {
-            matches!(packet, Packet::Raft(message)
-                if message.get_msg_type() == MessageType::MsgSnapshot)
-        };
-        for (to, packet) in self.out.extract_if(.., |(_, packet)| is_snapshot(packet)) {
-            let Packet::Raft(message) = packet else { continue };
-            tracing::info!(%to, index = message.get_snapshot().get_metadata().index, "sends a snapshot");
-            self.parts.snapshots.send(*message);
-        }
-    }
-
-    fn snapshot_arrived(
-        &mut self,
-        message: Message,
-        received: ReceivedSnapshot,
-    ) -> Result<(), Fatal> {
-        let index = Index(message.get_snapshot().get_metadata().index);
-        if index <= self.parts.progress.applied() {
-            return Ok(());
-        }
-        self.arrived = Some((index, received));
-        self.message(message)
-    }
-
-    /// Lets the threads behind make a received snapshot the state, durably.
-    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fatal> {
-        let index = Index(snapshot.get_metadata().index);
-        let received = match self.arrived.take() {
-            Some((arrived, received)) if arrived == index => received,
-            _ => return Err(Fatal::Elsewhere(format!("the snapshot at {index} is not here"))),
-        };
-        // The apply thread only ends after this one.
-        self.parts.apply.send(Item::Install { received }).ok();
-        Ok(())
-    }
-
-    /// The state is durable: the log starts anew behind it.
-    fn installed(&mut self, index: Index, term: Term) -> Result<(), Fatal> {
-        let Some(round) = self.installing.take() else { return Ok(()) };
-        tracing::info!(%index, %term, "snapshot installed");
-        self.parts.apply.send(Item::Installed { applied: index, applied_term: term }).ok();
-        let mark = Some(Mark { index, term });
-        self.parts.wal.write_and_sync(Batch { mark, ..Batch::default() })?;
-        self.repeer();
-        let bytes = self.parts.glance.state_bytes.load(Ordering::Relaxed);
-        self.trace(TraceEvent::SnapshotInstalled { index, bytes });
-        self.finish(round)?;
-        for input in std::mem::take(&mut self.kept) {
-            self.take(input)?;
-        }
-        Ok(())
-    }
-
-    /// Drops log entries that are durable in the state, but for a tail that lets a follower that
-    /// was away for a moment catch up without a snapshot.
-    fn compact(&mut self) -> Result<(), Fatal> {
-        let flushed = self.parts.progress.flushed();
-        let count = self.parts.snapshot_count;
-        let keep = self.parts.catchup_entries;
-        if flushed.0 < self.parts.driver.log().first().0 + count + keep {
-            return Ok(());
-        }
-        let up_to = Index(flushed.0 - keep);
-        self.parts.driver.compact(up_to);
-        if !self.parts.planted.has(Break::NothingPersisted) {
-            self.parts.wal.compact(up_to)?;
-        }
-        let first = self.parts.driver.log().first();
-        tracing::info!(%first, "log compacted");
-        self.trace(TraceEvent::Compacted { first });
-        Ok(())
-    }
-
-    fn ask(&mut self, ask: LeaseAsk, answer: oneshot::Sender<Result<LeaseAnswer, Refusal>>) {
-        if self.parts.driver.is_leader() {
-            answer.send(Ok(self.answer_ask(ask))).ok();
-            return;
-        }
-        self.asks.next += 1;
-        let number = self.asks.next;
-        if let Some(leader) = self.leader() {
-            self.out.push((leader, Packet::Ask { number, ask }));
-        }
-        self.asks.open.insert(number, (ask, answer));
-    }
-
-    fn answer_ask(&self, ask: LeaseAsk) -> LeaseAnswer {
-        let now = self.parts.clock.now_micros();
-        let mut lessor = self.parts.lessor.lock();
-        match ask {
-            LeaseAsk::KeepAlive { lease } => lessor.renew(lease, now),
-            LeaseAsk::TimeToLive { lease } => lessor.time_to_live(lease, now),
-        }
-    }
-
-    /// Asks the present leader whatever is still open; forgets what nobody waits for.
-    fn ask_again(&mut self) {
-        let open = std::mem::take(&mut self.asks.open);
-        for (number, (ask, answer)) in open {
-            if answer.is_closed() {
-                continue;
-            }
-            if self.parts.driver.is_leader() {
-                answer.send(Ok(self.answer_ask(ask))).ok();
-                continue;
-            }
-            if let Some(leader) = self.leader() {
-                self.out.push((leader, Packet::Ask { number, ask }));
-            }
-            self.asks.open.insert(number, (ask, answer));
-        }
-    }
-
-    /// Revokes expired leases, but only after a quorum has confirmed that this member still
-    /// leads: one that slept through its own deposition must not end what its successor extended.
-    fn expire_leases(&mut self) {
-        let now = self.parts.clock.now_micros();
-        let term = self.parts.driver.standing().term;
-        if let Some((since, confirmed)) = &mut self.expired {
-            match confirmed.try_recv() {
-                Err(oneshot::error::TryRecvError::Empty) => return,
-                Ok(Ok(())) if *since == term => self.revoke(now),
-                Ok(_) | Err(oneshot::error::TryRecvError::Closed) => {}
-            }
-            self.expired = None;
-            return;
-        }
-        if now < self.leases_at_micros + LEASE_PERIOD_MICROS {
-            return;
-        }
-        self.leases_at_micros = now;
-        if self.parts.lessor.lock().any_expired(now) {
-            let (answer, confirmed) = oneshot::channel();
-            self.reads.add(answer);
-            self.expired = Some((term, confirmed));
-        }
-    }
-
-    fn revoke(&mut self, now: u64) {
-        let expired = self.parts.lessor.lock().expired(now, REVOKES_AT_ONCE);
-        let revokes: Vec<_> = expired
-            .into_iter()
-            .map(|lease| self.parts.waiters.name_only(Op::LeaseRevoke { id: lease }))
-            .collect();
-        if !revokes.is_empty() {
-            self.parts.metrics.leases_expired.inc_by(revokes.len() as u64);
-            self.parts.driver.propose(revokes);
-        }
-    }
-
-    fn glance(&self) {
-        let glance = &self.parts.glance;
-        glance.commit.store(self.parts.driver.commit().0, Ordering::Release);
-        glance.term.store(self.parts.driver.standing().term.0, Ordering::Release);
-        glance.learner.store(self.parts.driver.standing().role == Role::Learner, Ordering::Relaxed);
-    }
-
-    fn publish(&mut self, tick: bool) {
-        let events = self.parts.driver.take_events();
-        for event in events {
-            self.trace(event);
-        }
-        // A status is built at ticks only: a hundred a second are plenty for any reader.
-        if !tick {
-            return;
-        }
-        let now = self.parts.clock.now_micros();
-        let mut status = Status::default_at(now);
-        self.parts.driver.fill(&mut status);
-        status.applied = self.parts.progress.applied();
-        status.tick_micros = self.parts.tick_micros;
-        {
-            let store = self.parts.store.read();
-            status.revision = store.revision();
-            status.leases = u32::try_from(store.leases().len()).unwrap_or(u32::MAX);
-        }
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        status.waiting_proposals = count(self.parts.waiters.len());
-        status.waiting_reads = count(self.reads.len());
-        status.fsync_last_micros = u32::try_from(self.last_sync.as_micros()).unwrap_or(u32::MAX);
-        status.state_bytes = self.parts.glance.state_bytes.load(Ordering::Relaxed);
-        let same = self.published.as_ref().is_some_and(|last| last.same_but_for_time(&status));
-        if same && now < self.published_at_micros + 100_000 {
-            return;
-        }
-        self.published_at_micros = now;
-        self.published = Some(status.clone());
-        self.parts.telemetry.publish(Arc::new(status));
-    }
-
-    fn trace(&self, event: TraceEvent) {
-        self.parts.telemetry.trace(event, self.parts.clock.now_micros());
-    }
-
-    fn trace_appended(&self, first: Index, count: usize) {
-        if !self.parts.telemetry.followed() {
-            return;
-        }
-        let skip = count.saturating_sub(8) as u64;
-        let log = self.parts.driver.log();
-        let entries = (first.0 + skip..first.0 + count as u64)
-            .filter_map(|index| log.entry(Index(index)))
-            .map(|entry| EntryBrief {
-                index: Index(entry.index),
-                term: Term(entry.term),
-                text: brief(entry),
-            })
-            .collect();
-        self.trace(TraceEvent::Appended { entries });
-    }
-}
-
-fn brief(entry: &Entry) -> String {
-    match entry.get_entry_type() {
-        EntryType::EntryNormal if entry.data.is_empty() => String::new(),
-        EntryType::EntryNormal => crate::kv::brief(&entry.data),
-        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => "change of members".into(),
     }
 }
 
