@@ -192,6 +192,7 @@ impl Server {
                 metrics: metrics.clone(),
                 tasks: tasks.clone(),
                 stop: stop.clone(),
+                refused: Mutex::default(),
             };
             let socket = TcpListener::from_std(socket).map_err(system("listen to peers"))?;
             tasks.spawn(listener.run(socket));
@@ -329,7 +330,8 @@ async fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, ServerError>
 fn warn_of_other_flags(config: &Config, stored: ClusterId) {
     let Ok(members) = config.first_members() else { return };
     let typed = cluster_id(members.iter().map(|member| member.id));
-    if config.initial_cluster_state == InitialState::New && typed != stored {
+    // One member alone is what the flags say when nobody typed them.
+    if config.initial_cluster_state == InitialState::New && members.len() > 1 && typed != stored {
         tracing::warn!(
             data_dir = %config.data_dir.display(), %stored, %typed,
             "the data directory belongs to another cluster than --initial-cluster and \

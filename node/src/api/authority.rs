@@ -333,7 +333,7 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, sync::Arc, time::Duration};
+    use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
     use http::{Request, Response};
     use hyper::{body::Incoming, service::service_fn};
@@ -562,21 +562,26 @@ mod tests {
         }
     }
 
-    /// What a server said on streams 1 and 3 after both had ended: the bodies of its answers.
-    async fn answers(stream: &mut TcpStream) -> Vec<String> {
-        let mut bodies = Vec::new();
-        while bodies.len() < 2 {
+    /// What a server answers on `streams` streams: the whole body of each, by the stream's number.
+    async fn answers(stream: &mut TcpStream, streams: usize) -> BTreeMap<u8, String> {
+        let mut bodies: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+        let mut ended = 0;
+        while ended < streams {
             let mut head = [0; HEAD_BYTES];
             stream.read_exact(&mut head).await.expect("a frame");
             let head = Head::read(&head);
             let mut payload = vec![0; head.length];
             stream.read_exact(&mut payload).await.expect("a whole frame");
             assert_ne!(head.kind, RST_STREAM, "the server refused a request: {payload:02x?}");
-            if head.kind == DATA && !payload.is_empty() {
-                bodies.push(String::from_utf8(payload).expect("text"));
+            if head.kind == DATA {
+                bodies.entry(head.stream[3]).or_default().extend(payload);
+            }
+            if [DATA, Head::HEADERS].contains(&head.kind) && head.flags & END_STREAM != 0 {
+                ended += 1;
             }
         }
-        bodies
+        let text = |body| String::from_utf8(body).expect("text");
+        bodies.into_iter().map(|(stream, body)| (stream, text(body))).collect()
     }
 
     #[tokio::test]
@@ -602,9 +607,10 @@ mod tests {
         ]
         .concat();
         client.write_all(&sent).await.expect("is read");
-        let answered = timeout(Duration::from_secs(10), answers(&mut client)).await;
-        let replaced = std::str::from_utf8(REPLACED).expect("text");
-        assert_eq!(answered.expect("answers in time"), [replaced, replaced]);
+        let answered = timeout(Duration::from_secs(10), answers(&mut client, 2)).await;
+        let replaced = String::from_utf8(REPLACED.to_vec()).expect("text");
+        let expected = BTreeMap::from([(1, replaced.clone()), (3, replaced)]);
+        assert_eq!(answered.expect("answers in time"), expected);
 
         drop(client);
         stop.cancel();

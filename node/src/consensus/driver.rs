@@ -250,8 +250,9 @@ impl Driver {
     ///
     /// raft-rs turns a change it refuses into an empty entry, so the answer comes from the
     /// applied entry.
-    pub fn propose_change(&mut self, context: Vec<u8>, change: ConfChangeV2) -> bool {
-        let appended = self.is_leader() && self.raw.propose_conf_change(context, change).is_ok();
+    pub fn propose_change(&mut self, context: bytes::Bytes, mut change: ConfChangeV2) -> bool {
+        change.set_context(context);
+        let appended = self.is_leader() && self.raw.propose_conf_change(vec![], change).is_ok();
         self.after();
         appended
     }

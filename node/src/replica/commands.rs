@@ -132,7 +132,7 @@ impl Replica {
             Some(_) if self.parts.driver.has_pending_change() => {}
             Some(change) => {
                 let change = crate::apply::as_raft(&change);
-                self.parts.driver.propose_change(command.to_vec(), change);
+                self.parts.driver.propose_change(command.clone(), change);
             }
             None => {
                 self.parts.driver.propose(vec![command.clone()]);

@@ -1,10 +1,12 @@
 //! Incoming connections: judge the caller, then hand on what it sends.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use node_protocol::{FrameHeader, FrameKind, MemberId};
+use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +44,8 @@ pub struct Listener<I> {
     pub tasks: TaskTracker,
     /// Ends everything.
     pub stop: CancellationToken,
+    /// Who was refused last with which words, so that each refusal is told once.
+    pub refused: Mutex<BTreeMap<MemberId, String>>,
 }
 
 impl<I: Inbox> Listener<I> {
@@ -92,8 +96,11 @@ impl<I: Inbox> Listener<I> {
         let hello = decode_hello(payload)?;
         let back = |kind| FrameHeader::new(kind, self.identity.member, header.from);
         if let Err(rejection) = self.identity.judge(&header, hello) {
-            tracing::warn!(peer = %header.from, %rejection, "a peer was refused");
             let text = rejection.to_string();
+            let told = self.refused.lock().insert(header.from, text.clone());
+            if told.as_ref() != Some(&text) {
+                tracing::warn!(peer = %header.from, %rejection, "a peer was refused");
+            }
             return Ok(write_frame(&mut stream, back(FrameKind::Reject), text.as_bytes()).await?);
         }
         let welcome = match hello.purpose {

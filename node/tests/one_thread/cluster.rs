@@ -9,7 +9,7 @@ use bytes::Bytes;
 use etcd_api::etcdserverpb::{PutRequest, RangeRequest};
 use node::apply::{self, Apply, Item};
 use node::clock::{Clock, MadeUpClock};
-use node::cluster::{Member as ClusterMember, Membership, cluster_id, member_id};
+use node::cluster::{Member as ClusterMember, MemberChange, Membership, cluster_id, member_id};
 use node::consensus::log::{SnapshotPoint, SnapshotSource};
 use node::consensus::waiters::{Answer, Outcome, Ticket, Waiters};
 use node::consensus::{Driver, Log, Settings};
@@ -171,7 +171,7 @@ impl Cluster {
             trace: DefaultHasher::new(),
         };
         for member in 0..cluster.members.len() {
-            cluster.begin(member);
+            cluster.prepare(member);
             cluster.restart(member);
         }
         cluster
@@ -184,7 +184,7 @@ impl Cluster {
         }
     }
 
-    fn begin(&mut self, member: usize) {
+    fn prepare(&mut self, member: usize) {
         let disk: Arc<dyn Disk> = self.members[member].disk.shared();
         let directory =
             DataDirectory::unlocked(&*disk, Path::new("/m")).expect("a directory is made");
@@ -518,12 +518,18 @@ impl Cluster {
     }
 
     pub(crate) fn begin_put(&mut self, member: usize, key: &str, value: &str) -> Waiting<Outcome> {
+        self.begin(
+            member,
+            Op::Put(PutRequest {
+                key: Bytes::copy_from_slice(key.as_bytes()),
+                value: Bytes::copy_from_slice(value.as_bytes()),
+                ..PutRequest::default()
+            }),
+        )
+    }
+
+    fn begin(&mut self, member: usize, op: Op) -> Waiting<Outcome> {
         let running = self.members[member].running.as_ref().expect("a member that runs is asked");
-        let op = Op::Put(PutRequest {
-            key: Bytes::copy_from_slice(key.as_bytes()),
-            value: Bytes::copy_from_slice(value.as_bytes()),
-            ..PutRequest::default()
-        });
         let (ticket, answer) = running.waiters.open(op);
         running.inbox_in.send(Input::Propose { seq: ticket.seq() }).expect("the inbox has room");
         Waiting { member, answer, ticket: Some(ticket) }
@@ -549,6 +555,29 @@ impl Cluster {
             },
             other => panic!("a put ended with {other:?} at m{}", waiting.member),
         }
+    }
+
+    /// Asks `asked` to remove a member; returns how many are left.
+    pub(crate) fn remove(&mut self, asked: usize, removed: usize) -> usize {
+        let change = MemberChange::Remove(self.members[removed].id).encode();
+        let mut waiting = self.begin(asked, Op::ChangeMembers(change.into()));
+        let mut outcome = None;
+        self.until("an answer to a change of members", |_| {
+            outcome = waiting.answer.try_recv().ok();
+            outcome.is_some()
+        });
+        match outcome {
+            Some(Outcome::Answered(answer)) => match *answer {
+                Answer::Members(Ok(members)) => members.len(),
+                other => panic!("a change of members was answered with {other:?}"),
+            },
+            other => panic!("a change of members ended with {other:?}"),
+        }
+    }
+
+    /// Voters of the configuration, by the member's own account.
+    pub(crate) fn voters(&self, member: usize) -> usize {
+        self.members[member].last_status.voters.len()
     }
 
     pub(crate) fn give_up(&mut self, waiting: Waiting<Outcome>) {

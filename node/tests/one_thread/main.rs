@@ -106,6 +106,20 @@ fn a_minority_leader_leaves_office_and_its_tail_is_overwritten() {
 }
 
 #[test]
+fn members_change_and_the_answer_comes_to_who_asked() {
+    let mut cluster = Cluster::new(10, 3);
+    let leader = cluster.await_leader();
+    let (asked, removed) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.crash(removed);
+    assert_eq!(cluster.remove(asked, removed), 2, "two members are left");
+    let revision = cluster.put(asked, "after", "x");
+    assert!(revision > 1);
+    cluster.converge();
+    assert_eq!(cluster.voters(leader), 2);
+    assert_eq!(cluster.hashes(), 1);
+}
+
+#[test]
 fn a_read_never_sees_less_than_was_acknowledged() {
     let mut cluster = Cluster::new(6, 3);
     let old = cluster.await_leader();
