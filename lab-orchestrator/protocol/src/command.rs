@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Link, MemberNo};
+use crate::{Call, Link, MemberNo};
 
 /// One thing asked of the lab, by a click, a step of a scenario or a call.
 ///
@@ -44,6 +44,14 @@ pub enum Command {
     Put { member: MemberNo, key: String, value: String },
     /// Reads one key through one member, as a client would.
     Get { member: MemberNo, key: String, serializable: bool },
+    /// Makes any call through one member, as a client with this deadline would.
+    Invoke { member: MemberNo, call: Call, deadline_millis: u32 },
+    /// Reads the whole key space back at every member that is up, and asks each for the hash of
+    /// its state; [`crate::Event::ReadBack`] tells what each said.
+    ReadBack,
+    /// The cluster token with which a member whose process is down is bootstrapped at its next
+    /// start with an empty data directory; empty for the run's own.
+    SetToken { member: MemberNo, token: String },
 }
 
 /// Who refuses to hear whom: for each member the members whose messages do not reach it.

@@ -90,6 +90,8 @@ pub enum Event {
     Returned { op: OpId, outcome: Outcome },
     /// A client lost its connection to one member and turned to another.
     Reconnected { client: ClientNo, from: MemberNo, to: MemberNo },
+    /// A member's whole key space, read at a quiet moment.
+    ReadBack(Box<ReadBack>),
     /// Another workload runs.
     WorkloadChanged { spec: WorkloadSpec },
     /// A drill's step began.
@@ -100,6 +102,22 @@ pub enum Event {
     Judged(Box<Verdict>),
     /// The run ends; nothing follows.
     RunEnded,
+}
+
+/// What one member holds: a linearizable read of all keys, and the hash of its state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadBack {
+    /// Who was asked.
+    pub member: MemberNo,
+    /// The revision at which the keys were read.
+    pub revision: i64,
+    /// Every key with its value and the revision that wrote it, ascending by key.
+    pub rows: Vec<(String, String, i64)>,
+    /// The member's own hash of its state (the HashKV call), and the revision it was asked for:
+    /// the same one at every member.
+    pub hash: (i64, u32),
+    /// Empty, or why the member could not be read; the fields above are then empty too.
+    pub failed: String,
 }
 
 /// A member as planned.

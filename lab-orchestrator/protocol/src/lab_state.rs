@@ -4,13 +4,14 @@
 //! events, and knows what an early reader knows. What is kept is bounded.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 
 use node_protocol::{ClusterId, MemberId, Role, Status, TraceEvent, telemetry::EntryBrief};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Event, Feed, Link, LinkCondition, LinkTraffic, MemberNo, MemberPlan, Numbered, Process,
-    WorkloadSpec,
+    WorkloadSpec, story::Story, tape::Tape,
 };
 
 /// Entries of a member's log that are remembered in words.
@@ -37,6 +38,12 @@ pub struct LabState {
     pub links: BTreeMap<Link, LinkState>,
     /// The workload that runs.
     pub workload: Option<WorkloadSpec>,
+    /// What happened, in words.
+    pub story: Story,
+    /// What the last minutes looked like.
+    pub tape: Tape,
+    /// Messages since the last [`Event::Traffic`]: what its next counts will include.
+    pub uncounted_messages: u64,
 }
 
 /// What the lab knows of one member.
@@ -92,7 +99,15 @@ impl LabState {
         }
         self.seq = numbered.seq;
         self.at_micros = numbered.at_micros;
+        // Both read the state as it was before the event.
+        let (mut story, mut tape) = (mem::take(&mut self.story), mem::take(&mut self.tape));
+        if matches!(numbered.event, Event::RunStarted { .. }) {
+            (story, tape) = (Story::default(), Tape::default());
+        }
+        let gap = tape.note(self, numbered.at_micros, &numbered.event);
+        story.tell(self, numbered.at_micros, &numbered.event, gap);
         self.fold(numbered.at_micros, &numbered.event);
+        (self.story, self.tape) = (story, tape);
         Applied::Yes
     }
 
@@ -158,7 +173,9 @@ impl LabState {
                     link.condition = *condition;
                 }
             }
+            Event::Message(_) => self.uncounted_messages += 1,
             Event::Traffic { links } => {
+                self.uncounted_messages = 0;
                 for traffic in links {
                     if let Some(link) = self.links.get_mut(&traffic.link) {
                         link.traffic = *traffic;
@@ -170,11 +187,11 @@ impl LabState {
             | Event::Done { .. }
             | Event::Refused { .. }
             | Event::TraceLost { .. }
-            | Event::Message(_)
             | Event::MessageLost { .. }
             | Event::Invoked { .. }
             | Event::Returned { .. }
             | Event::Reconnected { .. }
+            | Event::ReadBack(_)
             | Event::Step { .. }
             | Event::Note { .. }
             | Event::Judged(_)

@@ -17,13 +17,18 @@ mod command;
 mod event;
 mod lab_state;
 mod operation;
+pub mod scenario;
 mod socket;
+pub mod story;
+pub mod tape;
 mod verdict;
+
+pub use node_protocol;
 
 pub use command::{Command, Grudge, WorkloadSpec};
 pub use event::{
     By, CommandId, Ended, Event, Fate, Feed, LinkCondition, LinkTraffic, LostWhy, MemberPlan,
-    Message, Numbered, Process,
+    Message, Numbered, Process, ReadBack,
 };
 pub use lab_state::{Applied, LabState, LinkState, MemberState};
 pub use operation::{Answer, Call, ClientNo, OpId, Outcome};

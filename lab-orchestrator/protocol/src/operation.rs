@@ -5,17 +5,27 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::MemberNo;
-
 /// One operation, numbered from 1 in each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OpId(pub u64);
 
-/// One client of the lab; it has at most one operation open.
+/// One client of the lab: it holds one connection at a time and, as an etcd client does, may have
+/// several operations open on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClientNo(pub u32);
+
+impl ClientNo {
+    /// Clients from this number on make single calls through one member and never turn to
+    /// another; the workload's clients count from 1.
+    pub const FIRST_PINNED: u32 = 900;
+
+    /// Whether it never turns to another member.
+    pub fn is_pinned(self) -> bool {
+        self.0 >= Self::FIRST_PINNED
+    }
+}
 
 /// What a client asks.
 #[expect(missing_docs, reason = "the fields' names say it")]

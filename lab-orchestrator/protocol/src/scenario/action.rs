@@ -1,0 +1,431 @@
+//! What a scenario does, one sentence an action: `crash leader as old_leader`.
+//!
+//! ```text
+//!  crash|stop|pause|resume|restart|wipe TARGET [as NAME]
+//!  cut|heal LINK                  LINK is FROM>TO (one way) or A<>B (both)
+//!  delay LINK TIME [jitter TIME]
+//!  isolate TARGET [as NAME]
+//!  partition TARGET [as NAME] | TARGET [as NAME] [| …]
+//!  undo faults     start over     read back
+//!  token TARGET WORD              a slip of the operator's hand; `run` for the run's own
+//!  workload PUTS puts READS reads      (a second; both 0 ends it)
+//!  put TARGET [times N] [deadline TIME]
+//!  read TARGET [serializable] [times N] [deadline TIME]
+//!  lease TARGET ttl TIME as NAME     time to live NAME at TARGET
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::target::is_name;
+use super::{Span, Target};
+
+/// One action, with the words it was written in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Action {
+    text: String,
+    verb: Verb,
+}
+
+impl Action {
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it does.
+    pub fn verb(&self) -> &Verb {
+        &self.verb
+    }
+}
+
+/// A link, or both links between two members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkWord {
+    /// Who sends.
+    pub from: Target,
+    /// Who receives.
+    pub to: Target,
+    /// The other direction too.
+    pub both: bool,
+}
+
+/// What is done.
+#[expect(missing_docs, reason = "the module's grammar and the fields' names say it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Crash {
+        target: Target,
+        name: Option<String>,
+    },
+    Stop {
+        target: Target,
+        name: Option<String>,
+    },
+    Pause {
+        target: Target,
+        name: Option<String>,
+    },
+    Resume {
+        target: Target,
+        name: Option<String>,
+    },
+    Restart {
+        target: Target,
+        name: Option<String>,
+    },
+    Wipe {
+        target: Target,
+        name: Option<String>,
+    },
+    Isolate {
+        target: Target,
+        name: Option<String>,
+    },
+    Cut {
+        link: LinkWord,
+    },
+    Heal {
+        link: LinkWord,
+    },
+    Delay {
+        link: LinkWord,
+        by: Span,
+        jitter: Span,
+    },
+    /// Groups that hear only themselves.
+    Partition {
+        groups: Vec<(Target, Option<String>)>,
+    },
+    UndoFaults,
+    StartOver,
+    ReadBack,
+    /// `None`: the run's own token.
+    Token {
+        target: Target,
+        token: Option<String>,
+    },
+    Workload {
+        puts: u32,
+        reads: u32,
+    },
+    Put {
+        target: Target,
+        times: u32,
+        deadline: Span,
+    },
+    Read {
+        target: Target,
+        serializable: bool,
+        times: u32,
+        deadline: Span,
+    },
+    LeaseGrant {
+        target: Target,
+        ttl_seconds: u32,
+        name: String,
+    },
+    LeaseTimeToLive {
+        name: String,
+        target: Target,
+    },
+}
+
+/// How long a single call of a scenario may take when it does not say: longer than a member
+/// itself waits.
+const CALL_DEADLINE: Span = Span::Millis(10_000);
+
+/// The verbs, for error messages.
+const ALLOWED: &str = "crash, stop, pause, resume, restart, wipe, isolate, cut, heal, delay, \
+    partition, undo faults, start over, read back, token, workload, put, read, lease, \
+    time to live";
+
+impl FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let verb = verb(text.trim()).map_err(|why| format!("in `{text}`: {why}"))?;
+        Ok(Self { text: text.trim().to_owned(), verb })
+    }
+}
+
+fn verb(text: &str) -> Result<Verb, String> {
+    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let rest = rest.trim();
+    let process = |make: fn(Target, Option<String>) -> Verb| {
+        let (target, name) = named(rest)?;
+        Ok(make(target, name))
+    };
+    match first {
+        "crash" => process(|target, name| Verb::Crash { target, name }),
+        "stop" => process(|target, name| Verb::Stop { target, name }),
+        "pause" => process(|target, name| Verb::Pause { target, name }),
+        "resume" => process(|target, name| Verb::Resume { target, name }),
+        "restart" => process(|target, name| Verb::Restart { target, name }),
+        "wipe" => process(|target, name| Verb::Wipe { target, name }),
+        "isolate" => process(|target, name| Verb::Isolate { target, name }),
+        "cut" => Ok(Verb::Cut { link: link(rest)? }),
+        "heal" => Ok(Verb::Heal { link: link(rest)? }),
+        "delay" => delay(rest),
+        "partition" => {
+            let groups: Vec<_> = rest.split('|').map(|group| named(group.trim())).collect();
+            let groups: Vec<_> = groups.into_iter().collect::<Result<_, _>>()?;
+            if groups.len() < 2 {
+                return Err("a partition has at least two groups, separated by `|`".into());
+            }
+            Ok(Verb::Partition { groups })
+        }
+        "undo" if rest == "faults" => Ok(Verb::UndoFaults),
+        "start" if rest == "over" => Ok(Verb::StartOver),
+        "read" if rest == "back" => Ok(Verb::ReadBack),
+        "token" => match rest.rsplit_once(' ') {
+            Some((target, "run")) => Ok(Verb::Token { target: target.parse()?, token: None }),
+            Some((target, token)) if is_name(token) => {
+                Ok(Verb::Token { target: target.parse()?, token: Some(token.to_owned()) })
+            }
+            _ => Err("write `token TARGET WORD`, or `token TARGET run` for the run's own".into()),
+        },
+        "workload" => match rest.split_whitespace().collect::<Vec<_>>().as_slice() {
+            [puts, "puts", reads, "reads"] => {
+                Ok(Verb::Workload { puts: count(puts, 2000)?, reads: count(reads, 2000)? })
+            }
+            _ => Err("write `workload 50 puts 50 reads`".into()),
+        },
+        "put" => {
+            let options = Options::parse(rest, &["times", "deadline"])?;
+            Ok(Verb::Put {
+                target: options.target,
+                times: options.times,
+                deadline: options.deadline,
+            })
+        }
+        "read" => {
+            let options = Options::parse(rest, &["serializable", "times", "deadline"])?;
+            Ok(Verb::Read {
+                target: options.target,
+                serializable: options.serializable,
+                times: options.times,
+                deadline: options.deadline,
+            })
+        }
+        "lease" => lease(rest),
+        "time" => match rest.strip_prefix("to live ").and_then(|rest| rest.split_once(" at ")) {
+            Some((name, target)) if is_name(name) => {
+                Ok(Verb::LeaseTimeToLive { name: name.to_owned(), target: target.parse()? })
+            }
+            _ => Err("write `time to live NAME at TARGET`".into()),
+        },
+        _ => Err(format!("`{first}` is not an action; actions are {ALLOWED}")),
+    }
+}
+
+/// `TARGET [as NAME]`.
+fn named(text: &str) -> Result<(Target, Option<String>), String> {
+    match text.split_once(" as ") {
+        Some((target, name)) if is_name(name.trim()) => {
+            Ok((target.parse()?, Some(name.trim().to_owned())))
+        }
+        Some((_, name)) => Err(format!(
+            "`{}` cannot be a name; names are lower-case words such as `old_leader`",
+            name.trim()
+        )),
+        None => Ok((text.parse()?, None)),
+    }
+}
+
+fn link(text: &str) -> Result<LinkWord, String> {
+    let (from, to, both) = match (text.split_once("<>"), text.split_once('>')) {
+        (Some((from, to)), _) => (from, to, true),
+        (None, Some((from, to))) => (from, to, false),
+        (None, None) => {
+            return Err(format!("`{text}` is not a link; write `m1>m2` or, both ways, `m1<>m2`"));
+        }
+    };
+    Ok(LinkWord { from: from.parse()?, to: to.parse()?, both })
+}
+
+fn delay(text: &str) -> Result<Verb, String> {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let (words, jitter) = match words.as_slice() {
+        [start @ .., "jitter", jitter] => (start, jitter.parse()?),
+        all => (all, Span::Millis(0)),
+    };
+    let Some((by, start)) = words.split_last() else {
+        return Err("write `delay LINK TIME`, such as `delay m1>m2 50ms`".into());
+    };
+    Ok(Verb::Delay { link: link(&start.join(" "))?, by: by.parse()?, jitter })
+}
+
+fn lease(text: &str) -> Result<Verb, String> {
+    let usage = || "write `lease TARGET ttl TIME as NAME`, such as `lease m1 ttl 10s as mine`";
+    let (text, name) = text.split_once(" as ").ok_or_else(usage)?;
+    let (target, ttl) = text.split_once(" ttl ").ok_or_else(usage)?;
+    let ttl_seconds = match ttl.trim().parse()? {
+        Span::Millis(millis) if millis >= 1000 && millis.is_multiple_of(1000) => {
+            u32::try_from(millis / 1000).map_err(|_| usage())?
+        }
+        _ => return Err("a lease lives whole seconds, at least one".into()),
+    };
+    if !is_name(name.trim()) {
+        return Err(usage().into());
+    }
+    Ok(Verb::LeaseGrant { target: target.parse()?, ttl_seconds, name: name.trim().to_owned() })
+}
+
+/// What may follow a target.
+struct Options {
+    target: Target,
+    serializable: bool,
+    times: u32,
+    deadline: Span,
+}
+
+impl Options {
+    fn parse(text: &str, allowed: &[&str]) -> Result<Self, String> {
+        let words: Vec<_> = text.split_whitespace().collect();
+        let start = words.iter().position(|word| allowed.contains(word)).unwrap_or(words.len());
+        let mut options = Self {
+            target: words[..start].join(" ").parse()?,
+            serializable: false,
+            times: 1,
+            deadline: CALL_DEADLINE,
+        };
+        let mut rest = &words[start..];
+        loop {
+            rest = match rest {
+                [] => return Ok(options),
+                ["serializable", rest @ ..] if allowed.contains(&"serializable") => {
+                    options.serializable = true;
+                    rest
+                }
+                ["times", times, rest @ ..] => {
+                    options.times = count(times, 1000)?;
+                    rest
+                }
+                ["deadline", deadline, rest @ ..] => {
+                    options.deadline = deadline.parse()?;
+                    rest
+                }
+                [word, ..] => {
+                    return Err(format!("`{word}` cannot stand here; allowed: {allowed:?}"));
+                }
+            };
+        }
+    }
+}
+
+fn count(text: &str, most: u32) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count) if count <= most => Ok(count),
+        _ => Err(format!("`{text}` is not a number from 0 to {most}")),
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for Action {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Action> for String {
+    fn from(action: Action) -> Self {
+        action.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemberNo;
+
+    #[test]
+    fn sentences_become_actions() {
+        let m = |number| Target::Member(MemberNo(number));
+        for (text, expected) in [
+            (
+                "crash leader as old_leader",
+                Verb::Crash { target: Target::Leader, name: Some("old_leader".into()) },
+            ),
+            ("restart m2", Verb::Restart { target: m(2), name: None }),
+            ("cut m1>m3", Verb::Cut { link: LinkWord { from: m(1), to: m(3), both: false } }),
+            (
+                "heal leader<>m3",
+                Verb::Heal { link: LinkWord { from: Target::Leader, to: m(3), both: true } },
+            ),
+            (
+                "delay m1>m2 50ms jitter 5ms",
+                Verb::Delay {
+                    link: LinkWord { from: m(1), to: m(2), both: false },
+                    by: Span::Millis(50),
+                    jitter: Span::Millis(5),
+                },
+            ),
+            (
+                "partition minority with leader as small | rest as large",
+                Verb::Partition {
+                    groups: vec![
+                        (Target::Minority { with_leader: true }, Some("small".into())),
+                        (Target::Rest, Some("large".into())),
+                    ],
+                },
+            ),
+            ("undo faults", Verb::UndoFaults),
+            ("read back", Verb::ReadBack),
+            ("token m3 run", Verb::Token { target: m(3), token: None }),
+            ("workload 0 puts 5 reads", Verb::Workload { puts: 0, reads: 5 }),
+            (
+                "put a_follower times 3 deadline 300ms",
+                Verb::Put { target: Target::AFollower, times: 3, deadline: Span::Millis(300) },
+            ),
+            (
+                "read survivors serializable",
+                Verb::Read {
+                    target: Target::Named("survivors".into()),
+                    serializable: true,
+                    times: 1,
+                    deadline: CALL_DEADLINE,
+                },
+            ),
+            (
+                "lease leader ttl 10s as mine",
+                Verb::LeaseGrant { target: Target::Leader, ttl_seconds: 10, name: "mine".into() },
+            ),
+            (
+                "time to live mine at m2",
+                Verb::LeaseTimeToLive { name: "mine".into(), target: m(2) },
+            ),
+        ] {
+            assert_eq!(text.parse::<Action>().map(|action| action.verb), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_sentences_say_what_is_allowed() {
+        for (text, needle) in [
+            ("kill leader", "actions are crash"),
+            ("crash Leader", "targets are all, leader"),
+            ("crash leader as m2", "names are"),
+            ("cut m1 m2", "m1>m2"),
+            ("partition m1", "two groups"),
+            ("put m1 times lots", "number"),
+            ("put m1 serializable", "serializable"),
+            ("lease m1 ttl 500ms as x", "whole seconds"),
+            ("delay m1>m2 soon", "not a time"),
+            ("crash", "missing"),
+        ] {
+            let error = text.parse::<Action>().expect_err(text);
+            assert!(error.contains(needle), "{text}: {error}");
+        }
+    }
+}

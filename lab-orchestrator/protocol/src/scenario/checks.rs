@@ -1,0 +1,110 @@
+//! What must hold of a run: the checks a scenario names, with their parameters.
+
+use serde::{Deserialize, Serialize};
+
+use super::Span;
+
+/// A check without parameters: `election_safety = {}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
+/// A check that needs so many cases before it may call a run valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AtLeast {
+    /// With fewer cases the run proves nothing: unknown. At least 1.
+    pub at_least: u32,
+}
+
+/// How often a client may have to turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReconnectsAtMost {
+    /// Reads in the time of the fault before the run proves anything.
+    pub at_least: u32,
+    /// Turns of one client.
+    pub turns: u32,
+}
+
+/// How soon a leader without a quorum must resign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeavesOffice {
+    /// Counted from the cut. Check-quorum looks once per election timeout, so two always suffice.
+    pub within: Span,
+}
+
+/// Which steps repair a failed bootstrap and which bootstrap anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootstrapMeasured {
+    /// Number of the step that repairs, from 1.
+    pub repair_step: u32,
+    /// Number of the step that bootstraps anew, from 1.
+    pub anew_step: u32,
+}
+
+macro_rules! checks {
+    ($($(#[$doc:meta])* $name:ident: $parameters:ty,)*) => {
+        /// The checks of a scenario; what is left out is not judged.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Checks {
+            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $name: Option<$parameters>,)*
+        }
+
+        /// The name of every check, in the order in which they are judged.
+        pub const CHECK_NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        impl Checks {
+            /// The names of the checks that are asked for.
+            pub fn names(&self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $(if self.$name.is_some() { names.push(stringify!($name)); })*
+                names
+            }
+        }
+    };
+}
+
+checks! {
+    /// At most one leader in each term.
+    election_safety: NoParameters,
+    /// Every acknowledged write is there at the end, or overwritten by a later one.
+    acked_not_lost: AtLeast,
+    /// Writes and reads happened in one order that agrees with real time.
+    linearizable: AtLeast,
+    /// All members hold the same at the end.
+    members_equal: NoParameters,
+    /// After healing all members follow one leader and have applied all of its log.
+    converged: NoParameters,
+    /// From the first fault on, the leader's term stayed.
+    no_term_change: NoParameters,
+    /// Every read of the workload in the time of the fault succeeded.
+    reads_succeed: AtLeast,
+    /// No client had to turn to another member more often than so.
+    reconnects_at_most: ReconnectsAtMost,
+    /// Nobody but the clients of dead members turned to another.
+    only_dead_members_clients_reconnected: NoParameters,
+    /// The clients and requests of each survivor before and in the time of the fault.
+    load_per_survivor_measured: AtLeast,
+    /// Writes sent while nobody led were done after the election.
+    write_in_election_completes: AtLeast,
+    /// Writes that did not wait long enough for the election ended unknown.
+    short_deadline_ends_unknown: AtLeast,
+    /// No lease ended before its time.
+    lease_not_early: AtLeast,
+    /// A new leader gave every lease its full time again.
+    lease_extended: AtLeast,
+    /// While a majority was down no write was acknowledged.
+    writes_stop_without_quorum: AtLeast,
+    /// While a majority was down serializable reads were answered.
+    serializable_reads_answer: AtLeast,
+    /// A leader that was cut off from its quorum resigned in time.
+    minority_leader_leaves_office: LeavesOffice,
+    /// What only the cut-off leader had appended was truncated, and none of it acknowledged.
+    minority_tail_truncated: AtLeast,
+    /// What the repair of a failed bootstrap took, and what bootstrapping anew took.
+    bootstrap_measured: BootstrapMeasured,
+}

@@ -1,0 +1,110 @@
+//! Whom a scenario means: `leader`, `a_follower`, `m2`, `minority with leader`, a name given
+//! before.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::MemberNo;
+
+/// Some members, chosen when the step runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Target {
+    /// One member by its number.
+    Member(MemberNo),
+    /// Every member.
+    All,
+    /// The leader.
+    Leader,
+    /// Every member that is up and does not lead.
+    Followers,
+    /// One of the followers, drawn from the seed.
+    AFollower,
+    /// As many members as may be lost, (N−1)/2, drawn from the seed.
+    Minority {
+        /// Whether the leader is one of them.
+        with_leader: bool,
+    },
+    /// As few members as are a quorum, N/2+1, drawn from the seed.
+    Majority {
+        /// Whether the leader is one of them.
+        with_leader: bool,
+    },
+    /// All members that the action has not named yet.
+    Rest,
+    /// The members that an earlier action named `as` this.
+    Named(String),
+}
+
+/// What a target may be, for error messages.
+const ALLOWED: &str = "all, leader, followers, a_follower, minority, minority with leader, \
+    majority, majority with leader, rest, m1 to m9, or a name that an earlier action gave with \
+    `as`";
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words: Vec<_> = text.split_whitespace().collect();
+        match words.as_slice() {
+            ["all"] => Ok(Self::All),
+            ["leader"] => Ok(Self::Leader),
+            ["followers"] => Ok(Self::Followers),
+            ["a_follower"] => Ok(Self::AFollower),
+            ["minority"] => Ok(Self::Minority { with_leader: false }),
+            ["minority", "with", "leader"] => Ok(Self::Minority { with_leader: true }),
+            ["majority"] => Ok(Self::Majority { with_leader: false }),
+            ["majority", "with", "leader"] => Ok(Self::Majority { with_leader: true }),
+            ["rest"] => Ok(Self::Rest),
+            [word] => match word.parse() {
+                Ok(member) => Ok(Self::Member(member)),
+                Err(_) if is_name(word) => Ok(Self::Named((*word).to_owned())),
+                Err(_) => Err(format!("`{word}` is not a target; targets are {ALLOWED}")),
+            },
+            [] => Err(format!("a target is missing; targets are {ALLOWED}")),
+            _ => Err(format!("`{text}` is not a target; targets are {ALLOWED}")),
+        }
+    }
+}
+
+/// Whether a word may be given with `as`: it starts with a letter, and is not `m` and digits.
+pub(super) fn is_name(word: &str) -> bool {
+    let mut letters = word.chars();
+    letters.next().is_some_and(|first| first.is_ascii_lowercase())
+        && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !word.strip_prefix('m').is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit()))
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Member(member) => return member.fmt(f),
+            Self::All => "all",
+            Self::Leader => "leader",
+            Self::Followers => "followers",
+            Self::AFollower => "a_follower",
+            Self::Minority { with_leader: false } => "minority",
+            Self::Minority { with_leader: true } => "minority with leader",
+            Self::Majority { with_leader: false } => "majority",
+            Self::Majority { with_leader: true } => "majority with leader",
+            Self::Rest => "rest",
+            Self::Named(name) => name,
+        })
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.to_string()
+    }
+}
