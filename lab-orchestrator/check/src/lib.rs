@@ -1,1 +1,172 @@
-//! Placeholder.
+//! Checkers: pure folds over a run's events that end in a verdict.
+//!
+//! A check watches the journal go by and says at any time what it makes of it: *valid* when its
+//! promise was put to the test and held, *invalid* when it was broken (it names the operation,
+//! the member, the time), *unknown* when the run does not tell. A run with too little in it is
+//! never valid.
+//!
+//! ```text
+//!  Numbered events ─► Check::observe ─┬─ History   operations by number
+//!                                     └─ Cluster   processes, links, leaders, gaps
+//!                     Check::verdict ─► CheckResult
+//! ```
+//!
+//! | file | judges |
+//! |---|---|
+//! | `election` | one leader a term; the term stays |
+//! | `durable` | acknowledged writes are there at the end; all members hold the same |
+//! | `linear` | one order of all operations that agrees with real time |
+//! | `clients` | reads, reconnections and load while members are dead |
+//! | `gap` | writes sent while nobody led |
+//! | `lease` | leases live their time |
+//! | `quorum` | nothing is written without a majority, stale reads are answered |
+//! | `partition` | a cut-off leader resigns and its tail is truncated |
+//! | `bootstrap` | what a failed bootstrap cost |
+//!
+//! Invariants: no I/O, no clock, no random source; the same events give the same words; memory
+//! grows with the operations of a run only. A new cluster (*start over*) begins a new history:
+//! promises do not reach across it, but what was found broken before stays broken.
+//!
+//! Left out on purpose: searching for an order of operations. The cluster gives every write its
+//! revision, so the order is known and checking it is exact.
+
+mod bootstrap;
+mod clients;
+mod cluster;
+pub mod convergence;
+mod durable;
+mod election;
+mod gap;
+mod history;
+mod lease;
+mod linear;
+mod partition;
+mod quorum;
+#[cfg(test)]
+mod script;
+
+pub use bootstrap::BootstrapMeasured;
+pub use clients::{LoadPerSurvivor, OnlyDeadMembersClients, ReadsSucceed, ReconnectsAtMost};
+pub use durable::{AckedNotLost, Converged, MembersEqual};
+pub use election::{ElectionSafety, NoTermChange};
+pub use gap::{ShortDeadlineEndsUnknown, WriteInElectionCompletes};
+pub use lease::{LeaseExtended, LeaseNotEarly};
+pub use linear::Linearizable;
+pub use partition::{MinorityLeaderLeavesOffice, MinorityTailTruncated};
+pub use quorum::{SerializableReadsAnswer, WritesStopWithoutQuorum};
+
+use lab_protocol::scenario::Scenario;
+use lab_protocol::{CheckResult, Judgement, Numbered, Verdict};
+
+/// A judge that watches a run.
+pub trait Check {
+    /// Takes the next event of the journal, without gaps.
+    fn observe(&mut self, numbered: &Numbered);
+
+    /// What it makes of all events so far.
+    fn verdict(&self) -> CheckResult;
+}
+
+/// The checks that a scenario asks for, in the order of [`lab_protocol::scenario::CHECK_NAMES`].
+pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
+    let lab_protocol::scenario::Checks {
+        election_safety,
+        acked_not_lost,
+        linearizable,
+        members_equal,
+        converged,
+        no_term_change,
+        reads_succeed,
+        reconnects_at_most,
+        only_dead_members_clients_reconnected,
+        load_per_survivor_measured,
+        write_in_election_completes,
+        short_deadline_ends_unknown,
+        lease_not_early,
+        lease_extended,
+        writes_stop_without_quorum,
+        serializable_reads_answer,
+        minority_leader_leaves_office,
+        minority_tail_truncated,
+        bootstrap_measured,
+    } = &scenario.checks;
+    let election_timeout = scenario.cluster.election_timeout();
+    let mut checks: Vec<Box<dyn Check>> = Vec::new();
+    let mut add = |check: Option<Box<dyn Check>>| checks.extend(check);
+    add(election_safety.map(|_| Box::new(ElectionSafety::default()) as _));
+    add(acked_not_lost.map(|p| Box::new(AckedNotLost::new(p.at_least)) as _));
+    add(linearizable.map(|p| Box::new(Linearizable::new(p.at_least)) as _));
+    add(members_equal.map(|_| Box::new(MembersEqual::default()) as _));
+    add(converged.map(|_| Box::new(Converged::default()) as _));
+    add(no_term_change.map(|_| Box::new(NoTermChange::default()) as _));
+    add(reads_succeed.map(|p| Box::new(ReadsSucceed::new(p.at_least)) as _));
+    add(reconnects_at_most.map(|p| Box::new(ReconnectsAtMost::new(p.at_least, p.turns)) as _));
+    add(only_dead_members_clients_reconnected
+        .map(|_| Box::new(OnlyDeadMembersClients::default()) as _));
+    add(load_per_survivor_measured.map(|p| Box::new(LoadPerSurvivor::new(p.at_least)) as _));
+    add(write_in_election_completes
+        .map(|p| Box::new(WriteInElectionCompletes::new(p.at_least)) as _));
+    add(short_deadline_ends_unknown
+        .map(|p| Box::new(ShortDeadlineEndsUnknown::new(p.at_least)) as _));
+    add(lease_not_early.map(|p| Box::new(LeaseNotEarly::new(p.at_least)) as _));
+    add(lease_extended.map(|p| Box::new(LeaseExtended::new(p.at_least)) as _));
+    add(writes_stop_without_quorum.map(|p| Box::new(WritesStopWithoutQuorum::new(p.at_least)) as _));
+    add(serializable_reads_answer.map(|p| Box::new(SerializableReadsAnswer::new(p.at_least)) as _));
+    add(minority_leader_leaves_office
+        .map(|p| Box::new(MinorityLeaderLeavesOffice::new(p.within, election_timeout)) as _));
+    add(minority_tail_truncated.map(|p| Box::new(MinorityTailTruncated::new(p.at_least)) as _));
+    add(bootstrap_measured
+        .map(|p| Box::new(BootstrapMeasured::new(p.repair_step, p.anew_step)) as _));
+    checks
+}
+
+/// Judges a whole run.
+pub fn judge<'a>(
+    name: &str,
+    scenario: &Scenario,
+    events: impl IntoIterator<Item = &'a Numbered>,
+) -> Verdict {
+    let mut checks = checks_of(scenario);
+    for event in events {
+        for check in &mut checks {
+            check.observe(event);
+        }
+    }
+    Verdict::of(name, checks.iter().map(|check| check.verdict()).collect())
+}
+
+/// What a check found, before it has a name.
+struct Finding {
+    judgement: Judgement,
+    because: String,
+    evidence: Vec<u64>,
+}
+
+impl Finding {
+    fn valid(because: impl Into<String>) -> Self {
+        Self { judgement: Judgement::Valid, because: because.into(), evidence: Vec::new() }
+    }
+
+    fn unknown(because: impl Into<String>) -> Self {
+        Self { judgement: Judgement::Unknown, because: because.into(), evidence: Vec::new() }
+    }
+
+    fn invalid(because: impl Into<String>, evidence: impl Into<Vec<u64>>) -> Self {
+        Self { judgement: Judgement::Invalid, because: because.into(), evidence: evidence.into() }
+    }
+
+    /// Unknown for too few cases.
+    fn too_few(found: usize, at_least: u32, cases: &str) -> Self {
+        Self::unknown(format!("{found} {cases} in this run, at least {at_least} would tell"))
+    }
+
+    fn of(self, check: &str, guards: &str) -> CheckResult {
+        let Self { judgement, because, evidence } = self;
+        CheckResult { check: check.into(), guards: guards.into(), judgement, because, evidence }
+    }
+}
+
+/// Microseconds as seconds for people.
+fn seconds(micros: u64) -> String {
+    format!("{}.{:03} s", micros / 1_000_000, micros % 1_000_000 / 1000)
+}

@@ -1,0 +1,145 @@
+//! The cluster as the checks see it: processes, links, who leads, and since when nobody does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lab_protocol::node_protocol::{Role, Term, TraceEvent};
+use lab_protocol::{Command, Event, Link, LinkCondition, MemberNo, Numbered, Process};
+
+use crate::history::Moment;
+
+/// A fold of the events that tell of members and links.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cluster {
+    /// Every planned member, and whether its process runs.
+    members: BTreeMap<MemberNo, bool>,
+    cut: BTreeSet<Link>,
+    /// Who says that it leads, and in which term; a process that ended says nothing.
+    in_office: BTreeMap<MemberNo, Term>,
+    /// Who was first seen to lead in a term, and when.
+    elected: BTreeMap<Term, (MemberNo, Moment)>,
+    /// The first fault: a process that ended or paused after everybody was up, or a cut.
+    first_fault: Option<Moment>,
+    /// When a fault was last undone by command: the end of the time of faults.
+    undone: Option<Moment>,
+    was_complete: bool,
+}
+
+impl Cluster {
+    pub(crate) fn observe(&mut self, numbered: &Numbered) {
+        let moment = Moment::of(numbered);
+        match &numbered.event {
+            Event::RunStarted { members, .. } => {
+                *self = Self::default();
+                self.members = members.iter().map(|plan| (plan.member, false)).collect();
+            }
+            Event::Process { member, process } => {
+                let up = matches!(process, Process::Up { .. });
+                self.members.insert(*member, up);
+                if matches!(process, Process::Down { .. } | Process::Planned) {
+                    self.in_office.remove(member);
+                }
+                self.was_complete |= self.members.values().all(|up| *up);
+                if !up && self.was_complete {
+                    self.first_fault.get_or_insert(moment);
+                }
+            }
+            Event::LinkChanged { link, condition } => match condition {
+                LinkCondition::Cut => {
+                    self.cut.insert(*link);
+                    self.first_fault.get_or_insert(moment);
+                }
+                LinkCondition::Open | LinkCondition::Delayed { .. } => {
+                    self.cut.remove(link);
+                }
+            },
+            Event::Asked { command: Command::UndoFaults, .. } => self.undone = Some(moment),
+            Event::Trace { member, traced } => {
+                if let TraceEvent::Became { role, term, .. } = &traced.event {
+                    // The trace's own time is exact; the event's is when the lab heard of it.
+                    let moment = Moment { seq: numbered.seq, at_micros: traced.at_micros };
+                    self.role(*member, *role, *term, moment);
+                }
+            }
+            Event::Status { member, status } => {
+                self.role(*member, status.role, status.term, moment);
+            }
+            _ => {}
+        }
+    }
+
+    fn role(&mut self, member: MemberNo, role: Role, term: Term, moment: Moment) {
+        match role {
+            Role::Leader => {
+                // The last words of a process may be heard after its end.
+                if self.is_up(member) {
+                    self.in_office.insert(member, term);
+                }
+                self.elected.entry(term).or_insert((member, moment));
+            }
+            Role::Follower | Role::PreCandidate | Role::Candidate | Role::Learner => {
+                self.in_office.remove(&member);
+            }
+        }
+    }
+
+    /// Every planned member, ascending.
+    pub(crate) fn members(&self) -> impl Iterator<Item = MemberNo> {
+        self.members.keys().copied()
+    }
+
+    pub(crate) fn is_up(&self, member: MemberNo) -> bool {
+        self.members.get(&member).copied().unwrap_or(false)
+    }
+
+    /// Whether more than half of all members are up.
+    pub(crate) fn majority_is_up(&self) -> bool {
+        self.members.values().filter(|up| **up).count() > self.members.len() / 2
+    }
+
+    /// The one that says it leads in the highest term.
+    pub(crate) fn leader(&self) -> Option<(MemberNo, Term)> {
+        self.in_office.iter().max_by_key(|(_, term)| **term).map(|(who, term)| (*who, *term))
+    }
+
+    /// The term in which this member says that it leads.
+    pub(crate) fn office(&self, member: MemberNo) -> Option<Term> {
+        self.in_office.get(&member).copied()
+    }
+
+    /// The members that this one hears and is heard by, itself included.
+    pub(crate) fn circle(&self, member: MemberNo) -> BTreeSet<MemberNo> {
+        self.members()
+            .filter(|&other| {
+                other == member
+                    || self.is_up(other)
+                        && !self.cut.contains(&Link { from: member, to: other })
+                        && !self.cut.contains(&Link { from: other, to: member })
+            })
+            .collect()
+    }
+
+    /// Whether a member can reach a quorum, itself included.
+    pub(crate) fn reaches_quorum(&self, member: MemberNo) -> bool {
+        self.is_up(member) && self.circle(member).len() > self.members.len() / 2
+    }
+
+    /// The first fault of the run, if there was one.
+    pub(crate) fn first_fault(&self) -> Option<Moment> {
+        self.first_fault
+    }
+
+    /// When everything was last asked to be undone.
+    pub(crate) fn undone(&self) -> Option<Moment> {
+        self.undone
+    }
+
+    /// Whether it is the time of faults: after the first, and before everything was undone.
+    pub(crate) fn in_fault(&self) -> bool {
+        self.first_fault.is_some() && self.undone.is_none()
+    }
+
+    /// Who was elected in which term and when, ascending by term.
+    pub(crate) fn elected(&self) -> impl Iterator<Item = (Term, MemberNo, Moment)> {
+        self.elected.iter().map(|(term, (member, moment))| (*term, *member, *moment))
+    }
+}

@@ -1,0 +1,216 @@
+//! Leases live at least their time, and a new leader gives it to them again.
+
+use std::collections::BTreeMap;
+
+use lab_protocol::node_protocol::Term;
+use lab_protocol::{Call, CheckResult, Numbered};
+
+use crate::cluster::Cluster;
+use crate::history::{History, Moment, Operation};
+use crate::{Check, Finding, seconds};
+
+/// Seconds left are rounded down, and the answer travels.
+const ROUNDING_SECONDS: i64 = 1;
+
+/// How much older than the new leader a lease must be for its remaining time to tell whether it
+/// was extended.
+const TELLING_MICROS: u64 = 3_000_000;
+
+/// A question about a lease that was granted in this run.
+struct Asked<'a> {
+    grant: &'a Operation,
+    granted: Moment,
+    granted_term: u64,
+    ttl_seconds: u32,
+    question: &'a Operation,
+    answered: Moment,
+    answered_term: u64,
+    /// Seconds left; negative when there is no such lease.
+    left_seconds: i64,
+}
+
+fn questions(history: &History) -> Vec<Asked<'_>> {
+    let mut grants = BTreeMap::new();
+    for operation in history.iter() {
+        if let (Call::LeaseGrant { ttl_seconds }, Some((granted, answer))) =
+            (&operation.call, operation.acknowledged())
+        {
+            grants.insert(answer.number, (operation, granted, answer.term, *ttl_seconds));
+        }
+    }
+    let asked = |question| {
+        let operation: &Operation = question;
+        let Call::LeaseTimeToLive { lease } = operation.call else { return None };
+        let (answered, answer) = operation.acknowledged()?;
+        let (grant, granted, granted_term, ttl_seconds) = grants.get(&lease).copied()?;
+        Some(Asked {
+            grant,
+            granted,
+            granted_term,
+            ttl_seconds,
+            question: operation,
+            answered,
+            answered_term: answer.term,
+            left_seconds: answer.number,
+        })
+    };
+    history.iter().filter_map(asked).collect()
+}
+
+/// No lease was gone before the time that it was granted for had passed.
+#[derive(Clone, Debug)]
+pub struct LeaseNotEarly {
+    at_least: u32,
+    history: History,
+}
+
+impl LeaseNotEarly {
+    /// Unknown below so many answers about granted leases.
+    pub fn new(at_least: u32) -> Self {
+        Self { at_least, history: History::default() }
+    }
+}
+
+impl Check for LeaseNotEarly {
+    fn observe(&mut self, numbered: &Numbered) {
+        self.history.observe(numbered);
+    }
+
+    fn verdict(&self) -> CheckResult {
+        let questions = questions(&self.history);
+        // A lease begins no earlier than it was asked for.
+        let age = |asked: &Asked<'_>| {
+            asked.answered.at_micros.saturating_sub(asked.grant.invoked.at_micros)
+        };
+        let early = questions.iter().find(|asked| {
+            asked.left_seconds < 0 && age(asked) < u64::from(asked.ttl_seconds) * 1_000_000
+        });
+        let alive: Vec<_> = questions.iter().filter(|asked| asked.left_seconds >= 0).collect();
+        let finding = if let Some(asked) = early {
+            let mut evidence = asked.grant.evidence();
+            evidence.extend(asked.question.evidence());
+            let why = format!(
+                "the lease of {} was gone after {}",
+                asked.grant.words(),
+                seconds(age(asked))
+            );
+            Finding::invalid(why, evidence)
+        } else if alive.len() < self.at_least as usize {
+            Finding::too_few(alive.len(), self.at_least, "answers about leases that live")
+        } else {
+            let oldest = alive.iter().map(|asked| age(asked)).max().unwrap_or(0);
+            Finding::valid(format!(
+                "{} answers, no lease gone early, the oldest seen alive at {}",
+                questions.len(),
+                seconds(oldest)
+            ))
+        };
+        finding.of("lease_not_early", "a lease never ends before the time it was granted for")
+    }
+}
+
+/// A leader elected after a lease was granted gave it its full time again.
+#[derive(Clone, Debug)]
+pub struct LeaseExtended {
+    at_least: u32,
+    history: History,
+    cluster: Cluster,
+}
+
+impl LeaseExtended {
+    /// Unknown below so many answers that tell.
+    pub fn new(at_least: u32) -> Self {
+        Self { at_least, history: History::default(), cluster: Cluster::default() }
+    }
+}
+
+impl Check for LeaseExtended {
+    fn observe(&mut self, numbered: &Numbered) {
+        self.history.observe(numbered);
+        self.cluster.observe(numbered);
+    }
+
+    fn verdict(&self) -> CheckResult {
+        let elected: BTreeMap<Term, Moment> =
+            self.cluster.elected().map(|(term, _, moment)| (term, moment)).collect();
+        let mut telling = 0;
+        let mut extended = String::new();
+        let mut broken = None;
+        for asked in questions(&self.history) {
+            let Some(since) = elected.get(&Term(asked.answered_term)) else { continue };
+            let old_enough = since.at_micros >= asked.granted.at_micros + TELLING_MICROS;
+            if asked.answered_term <= asked.granted_term || !old_enough {
+                continue;
+            }
+            let in_office = asked.answered.at_micros.saturating_sub(since.at_micros);
+            let passed = i64::try_from(in_office.div_ceil(1_000_000)).unwrap_or(i64::MAX);
+            let owed = i64::from(asked.ttl_seconds) - passed - ROUNDING_SECONDS;
+            if owed < 0 {
+                continue;
+            }
+            let words = format!(
+                "{} after the election of term {} a lease of {} s had {} s left, at least {owed} \
+                 are owed",
+                seconds(in_office),
+                asked.answered_term,
+                asked.ttl_seconds,
+                asked.left_seconds
+            );
+            if asked.left_seconds < owed && broken.is_none() {
+                let mut evidence = asked.grant.evidence();
+                evidence.extend(asked.question.evidence());
+                broken = Some((words.clone(), evidence));
+            }
+            telling += 1;
+            extended = words;
+        }
+        let finding = match broken {
+            Some((why, evidence)) => Finding::invalid(why, evidence),
+            None if telling < self.at_least as usize => {
+                let cases = "answers of a new leader about leases older than itself";
+                Finding::too_few(telling, self.at_least, cases)
+            }
+            None => Finding::valid(extended),
+        };
+        finding.of("lease_extended", "a new leader gives every lease its full time again")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{Script, check};
+    use lab_protocol::Judgement::{Invalid, Unknown, Valid};
+
+    /// A lease of 10 s granted in term 2, and 4 s later a leader of term 3.
+    fn granted() -> Script {
+        Script::new(3)
+            .up(&[1, 2, 3])
+            .leads(1, 2)
+            .invoke(1, 1, Call::LeaseGrant { ttl_seconds: 10 })
+            .answer(1, 1, 2, None, 77)
+            .wait(4000)
+            .leads(2, 3)
+    }
+
+    fn asked(script: Script, left_seconds: i64) -> Script {
+        script.invoke(2, 2, Call::LeaseTimeToLive { lease: 77 }).answer(2, 1, 3, None, left_seconds)
+    }
+
+    #[test]
+    fn a_lease_gone_early_is_named() {
+        check(&mut LeaseNotEarly::new(1), granted(), Unknown, "0 answers");
+        check(&mut LeaseNotEarly::new(1), asked(granted(), 9), Valid, "no lease gone early");
+        check(&mut LeaseNotEarly::new(1), asked(granted(), -1), Invalid, "was gone after 4.");
+        let late = asked(asked(granted(), 9).wait(11_000), -1);
+        check(&mut LeaseNotEarly::new(0), late, Valid, "no lease gone early");
+    }
+
+    #[test]
+    fn a_lease_that_was_not_extended_is_named() {
+        check(&mut LeaseExtended::new(1), granted(), Unknown, "0 answers");
+        check(&mut LeaseExtended::new(1), asked(granted(), 9), Valid, "9 s left");
+        check(&mut LeaseExtended::new(1), asked(granted(), 5), Invalid, "5 s left");
+        check(&mut LeaseExtended::new(1), asked(granted().wait(12_000), 0), Unknown, "0 answers");
+    }
+}
