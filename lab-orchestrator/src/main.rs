@@ -1,3 +1,166 @@
-//! Placeholder.
+//! `raft-lab`: runs a real cluster, breaks it, keeps its journal and judges it.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use lab_orchestrator::bench::{self, BenchArgs};
+use lab_orchestrator::drill::{self, CheckFileArgs, CrashAllArgs, DrillArgs, NodeChoice};
+use lab_orchestrator::lab::LabPlan;
+use lab_orchestrator::up::{self, PageOptions};
+use lab_orchestrator::workload;
+use tracing_subscriber::EnvFilter;
+
+/// The lab itself failed; what it was asked for was neither shown nor refuted.
+const LAB_FAILED: u8 = 3;
+
+/// Run a real Raft cluster, break it, and see what happens.
+#[derive(Debug, Parser)]
+#[command(name = "raft-lab", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Do,
+}
+
+#[derive(Debug, Subcommand)]
+enum Do {
+    /// Start a cluster and its page.
+    Up(Up),
+    /// Perform scenarios on real processes and judge them.
+    Drill(DrillArgs),
+    /// Read scenario files and say what is wrong with them.
+    CheckFile(CheckFileArgs),
+    /// Judge a recorded run again.
+    Check(Check),
+    /// Show a recorded run on the page.
+    Replay(Replay),
+    /// Crash every member at once under load, again and again, and check that nothing is lost.
+    CrashAll(CrashAllArgs),
+    /// Measure puts and reads, ours against others.
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+struct Page {
+    /// Port of the page; without it 7070, or the next that is free.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Loopback address of the page.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Do not open a browser.
+    #[arg(long)]
+    no_open: bool,
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    /// Number of members, 1 to 9; without it what the directory holds, else 3.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
+    members: Option<u8>,
+    #[command(flatten)]
+    page: Page,
+    /// Where the cluster lives; it is resumed when it is there. Without it everything is
+    /// temporary.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Delete the cluster in --dir and start anew.
+    #[arg(long, requires = "dir")]
+    fresh: bool,
+    #[command(flatten)]
+    node: NodeChoice,
+    /// Where every random choice of the lab comes from; without it one is drawn.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Start the default workload at once.
+    #[arg(long, conflicts_with = "no_workload")]
+    workload: bool,
+    /// Start without a workload (the default); the page turns it on.
+    #[arg(long)]
+    no_workload: bool,
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// The directory of the run.
+    run: PathBuf,
+    #[command(flatten)]
+    page: Page,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// The directory of the run.
+    run: PathBuf,
+    /// Judge by this scenario instead of the one that was performed.
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// Print the report as JSON (also when the output is not a terminal).
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<Page> for PageOptions {
+    fn from(page: Page) -> Self {
+        let Page { port, host, no_open } = page;
+        Self { host, port, open: !no_open }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("raft-lab: failed to {error:#}");
+            ExitCode::from(LAB_FAILED)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let code = runtime.block_on(async {
+        match cli.command {
+            Do::Up(up) => {
+                let Up { members, page, dir, fresh, node, seed, workload: running, .. } = up;
+                let seed = seed.unwrap_or_else(draw_seed);
+                let plan = LabPlan {
+                    members,
+                    dir,
+                    fresh,
+                    node_args: node.node_args.clone(),
+                    clients: Some(workload::make_clients()),
+                    ..LabPlan::of(node.program()?, seed)
+                };
+                up::up(plan, page.into(), running).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Do::Drill(args) => Ok(drill::drill(args).await?.into()),
+            Do::CheckFile(args) => Ok(drill::check_files(&args).into()),
+            Do::Check(Check { run, scenario, json }) => {
+                Ok(drill::judge_recording(&run, scenario.as_deref(), json)?.into())
+            }
+            Do::Replay(Replay { run, page }) => {
+                up::replay(run, page.into()).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Do::CrashAll(args) => Ok(drill::crash_all(args).await?.into()),
+            Do::Bench(args) => bench::bench(args).await,
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
+}
+
+#[expect(clippy::disallowed_methods, reason = "the seed itself is where chance comes in")]
+fn draw_seed() -> u64 {
+    rand::random()
+}

@@ -1,0 +1,249 @@
+//! `raft-lab drill`, `check` and `check-file`: files in, reports out.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use lab_check::checks_of;
+use lab_protocol::Verdict;
+use lab_protocol::scenario::{Scenario, Span, Target};
+
+use super::report::{terminal_width, wants_colour, wants_json};
+use super::{Outcome, Report, Runner, read_scenario, table};
+use crate::lab::{Lab, LabPlan};
+use crate::record::{self, Recorder};
+use crate::workload;
+
+/// No recording of a drill grows larger.
+const RECORDING_BYTES: u64 = 512 * 1024 * 1024;
+
+/// The file in a run's folder that says what was performed.
+const SCENARIO_FILE: &str = "scenario.toml";
+
+/// Which program the members run.
+#[derive(Clone, Debug, Args)]
+pub struct NodeChoice {
+    /// The node program; without it `raft-node` beside this program.
+    #[arg(long, value_name = "PATH")]
+    pub node: Option<PathBuf>,
+    /// A word for every member's command line, before its own flags. Repeat it, such as
+    /// --node-arg --break --node-arg check-quorum-off for the training program.
+    #[arg(long = "node-arg", value_name = "FLAG", allow_hyphen_values = true)]
+    pub node_args: Vec<OsString>,
+}
+
+impl NodeChoice {
+    /// The program's path.
+    pub fn program(&self) -> Result<PathBuf> {
+        match &self.node {
+            Some(path) => Ok(path.clone()),
+            None => {
+                let own = std::env::current_exe().context("find this program")?;
+                Ok(own.with_file_name("raft-node"))
+            }
+        }
+    }
+}
+
+/// Perform scenarios on real processes and judge them.
+#[derive(Clone, Debug, Args)]
+pub struct DrillArgs {
+    /// Scenario files, performed one after the other.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub node: NodeChoice,
+    /// Where every random choice comes from; without it the scenario's, else one is drawn.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where runs are recorded, each in a folder of its own.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print the reports as JSON (also when the output is not a terminal).
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Read scenario files without performing them.
+#[derive(Clone, Debug, Args)]
+pub struct CheckFileArgs {
+    /// Scenario files.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Performs every file and prints what came of it. Until a signal: then the lab ends in order and
+/// there is no verdict.
+///
+/// Errors: a file cannot be read. What happens later is an [`Outcome`].
+pub async fn drill(args: DrillArgs) -> Result<Outcome> {
+    // All files are read before anything is started.
+    let scenarios: Vec<_> = args
+        .files
+        .iter()
+        .map(|file| read_scenario(file))
+        .collect::<Result<_, _>>()
+        .context("read the scenario")?;
+    let json = wants_json(args.json);
+    let mut worst = Outcome::Valid;
+    let mut reports = Vec::new();
+    for (file, (name, scenario)) in args.files.iter().zip(&scenarios) {
+        let mut say = |line: &str| eprintln!("{line}");
+        say(&format!("{name}: {}", scenario.title));
+        match perform(&args, file, name, scenario, &mut say).await {
+            Ok(report) => {
+                worst = worst.max(report.verdict.judgement.into());
+                if !json {
+                    println!("{}", table(&report.verdict, terminal_width(), wants_colour()));
+                }
+                reports.push(report);
+            }
+            Err(error) => {
+                worst = Outcome::LabFailed;
+                eprintln!("raft-lab: {name} has no verdict, the lab failed to {error:#}");
+                if error.is::<Signalled>() {
+                    break;
+                }
+            }
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&reports).context("write the reports")?);
+    }
+    Ok(worst)
+}
+
+async fn perform(
+    args: &DrillArgs,
+    file: &Path,
+    name: &str,
+    scenario: &Scenario,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Report> {
+    let began = Instant::now();
+    let seed = args.seed.or(scenario.seed).unwrap_or_else(draw_seed);
+    let lab = Lab::start(plan(args, scenario, seed)?).await.context("start the lab")?;
+    let handle = lab.handle().clone();
+    let run = args.runs.join(format!("{name}-{}", run_of(&lab).await));
+    let recorder = Recorder::start(handle.journal(), &run, RECORDING_BYTES)
+        .with_context(|| format!("record the run in {}", run.display()))?;
+    let runner = Runner::new(handle.clone(), checks_of(scenario), seed, &mut *say);
+    let verdict = tokio::select! {
+        verdict = runner.perform(name, scenario) => verdict.context("perform the scenario"),
+        () = signalled() => Err(Signalled.into()),
+    };
+    if record::save_outputs(&handle, &run).is_err() {
+        say("     the members' output could not be saved");
+    }
+    lab.shutdown().await;
+    recorder.finish().await.context("record the run")?;
+    std::fs::copy(file, run.join(SCENARIO_FILE)).context("save the scenario with the run")?;
+    let verdict = verdict?;
+    record::save_verdict(&verdict, &run).context("save the verdict")?;
+    say(&format!("     seed {seed}, recorded in {}", run.display()));
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Report { title: scenario.title.clone(), seed, seconds, run: Some(run), verdict })
+}
+
+/// Somebody wants this program to end.
+#[derive(Debug, thiserror::Error)]
+#[error("go on after a signal")]
+pub(crate) struct Signalled;
+
+/// Waits for Ctrl-C or SIGTERM. Cancel safe.
+pub(crate) async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        // Then SIGTERM ends this process at once, and its children by their lifelines.
+        tokio::signal::ctrl_c().await.ok();
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A seed, when nobody gave one.
+#[expect(clippy::disallowed_methods, reason = "the seed itself is where chance comes in")]
+pub(super) fn draw_seed() -> u64 {
+    rand::random()
+}
+
+fn plan(args: &DrillArgs, scenario: &Scenario, seed: u64) -> Result<LabPlan> {
+    let cluster = &scenario.cluster;
+    let millis = |span: Span| span.duration(cluster.election_timeout()).as_millis();
+    let mut node_args = args.node.node_args.clone();
+    node_args.push(format!("--election-timeout={}", millis(cluster.election_timeout)).into());
+    node_args.push(format!("--heartbeat-interval={}", millis(cluster.heartbeat)).into());
+    node_args
+        .extend(cluster.snapshot_count.map(|count| format!("--snapshot-count={count}").into()));
+    let hold_back: BTreeSet<_> = cluster
+        .hold_back
+        .iter()
+        .filter_map(|target| match target {
+            Target::Member(member) => Some(*member),
+            // Refused when the file was read.
+            _ => None,
+        })
+        .collect();
+    Ok(LabPlan {
+        members: Some(cluster.members),
+        node_args,
+        hold_back,
+        clients: Some(workload::make_clients()),
+        ..LabPlan::of(args.node.program()?, seed)
+    })
+}
+
+/// The name of the run, as its first event says.
+async fn run_of(lab: &Lab) -> String {
+    // The event is there as soon as the lab has started; without it there is nothing to record.
+    lab.handle().journal().follow(0).ready().await.ok();
+    lab.handle().journal().with_state(|state| state.run.clone())
+}
+
+/// Judges a recording again, by the scenario in its folder or another one.
+pub fn judge_recording(run: &Path, other: Option<&Path>, json: bool) -> Result<Outcome> {
+    let file = other.map_or_else(|| run.join(SCENARIO_FILE), Path::to_owned);
+    let (stem, scenario) = read_scenario(&file).with_context(|| {
+        format!("judge {}; give the scenario that was performed with --scenario", run.display())
+    })?;
+    let recording = record::read(run).context("read the recording")?;
+    if recording.torn {
+        eprintln!("the recording's end is missing; everything before it is judged");
+    }
+    let name = match other {
+        Some(_) => stem,
+        None => run.file_name().map_or(stem, |name| name.to_string_lossy().into_owned()),
+    };
+    let verdict: Verdict = lab_check::judge(&name, &scenario, &recording.events);
+    if wants_json(json) {
+        println!("{}", serde_json::to_string_pretty(&verdict).context("write the verdict")?);
+    } else {
+        println!("{}", table(&verdict, terminal_width(), wants_colour()));
+    }
+    Ok(verdict.judgement.into())
+}
+
+/// Reads every file and says of each whether it is fine.
+pub fn check_files(args: &CheckFileArgs) -> Outcome {
+    let mut worst = Outcome::Valid;
+    for file in &args.files {
+        match read_scenario(file) {
+            Ok((name, scenario)) => {
+                let (steps, checks) = (scenario.steps.len(), scenario.checks.names().len());
+                println!("{name}: {steps} steps, {checks} checks");
+            }
+            Err(error) => {
+                worst = Outcome::LabFailed;
+                eprintln!("{:#}", anyhow::Error::from(error));
+            }
+        }
+    }
+    worst
+}

@@ -1,0 +1,422 @@
+//! Performs a scenario: submits its commands, waits for its conditions, ends it, has it judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lab_check::{Check, convergence};
+use lab_protocol::scenario::{Condition, Scenario, Step, WorkloadWish};
+use lab_protocol::{
+    By, Call, CheckResult, Command, Event, Judgement, LabState, MemberNo, Numbered, OpId, Outcome,
+    Verdict, WorkloadSpec,
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::target::Names;
+use super::wait::{self, Since};
+use crate::handle::{LabHandle, SubmitError};
+use crate::journal::{FollowError, Follower};
+
+/// How long a cluster may take to form before the first step.
+const FORM: Duration = Duration::from_secs(30);
+
+/// How long single calls may take to return at the end: longer than any deadline of their own.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long, beside some election timeouts, a healed cluster may take to become whole.
+const CONVERGE: Duration = Duration::from_secs(15);
+
+/// Members tell of changes about thirty times a second: after this, what they told is of now.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// Events that are taken from the journal at a time.
+const BATCH: usize = 4096;
+
+/// Where lines for a person go while a drill runs.
+pub type Progress<'a> = &'a mut (dyn FnMut(&str) + Send);
+
+/// The lab failed, so there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// The lab ended while the drill ran.
+    #[error("the lab ended before the drill did")]
+    Ended,
+    /// The journal was faster than the drill could read it.
+    #[error("follow the journal")]
+    Follow(#[from] FollowError),
+}
+
+/// Why a step did not go as written.
+pub(super) enum Trouble {
+    /// It could not be performed as things were: the run does not tell.
+    Impossible(String),
+    /// What it waited for did not come: the scenario's claim is broken.
+    Broken(String),
+    /// The lab failed.
+    Lab(DrillError),
+}
+
+impl From<DrillError> for Trouble {
+    fn from(error: DrillError) -> Self {
+        Self::Lab(error)
+    }
+}
+
+/// One drill on one lab.
+pub struct Runner<'a> {
+    pub(super) lab: LabHandle,
+    follower: Follower,
+    pub(super) seen: Seen,
+    checks: Vec<Box<dyn Check>>,
+    /// The claims of steps that did not hold.
+    claims: Vec<CheckResult>,
+    pub(super) names: Names,
+    pub(super) leases: BTreeMap<String, i64>,
+    pub(super) draws: ChaCha8Rng,
+    /// Single calls that have not returned.
+    pub(super) calls: JoinSet<Result<(), String>>,
+    /// Single puts made so far: each has a key and a value of its own.
+    pub(super) puts: u64,
+    since: Since,
+    progress: Progress<'a>,
+}
+
+/// What the drill has read in the journal.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) state: LabState,
+    /// Operations that have not returned, and what they asked.
+    open: BTreeMap<OpId, Call>,
+    /// Puts acknowledged so far.
+    pub(super) acked: u64,
+    /// Writes with an unknown outcome so far.
+    pub(super) unknown: u64,
+    /// The last lease granted.
+    pub(super) granted: Option<i64>,
+    /// The hashes of the last reading back: revision and hash of each member.
+    pub(super) hashes: BTreeMap<MemberNo, (i64, u32)>,
+}
+
+impl Seen {
+    fn take(&mut self, numbered: &Numbered) {
+        self.state.apply(numbered, false);
+        match &numbered.event {
+            Event::RunStarted { .. } => self.open.clear(),
+            Event::Invoked { op, call, .. } => {
+                self.open.insert(*op, call.clone());
+            }
+            Event::Returned { op, outcome } => match (self.open.remove(op), outcome) {
+                (Some(Call::Put { .. }), Outcome::Ok(_)) => self.acked += 1,
+                (Some(Call::LeaseGrant { .. }), Outcome::Ok(answer)) => {
+                    self.granted = Some(answer.number);
+                }
+                (Some(call), Outcome::Info { .. }) if call.is_write() => self.unknown += 1,
+                (Some(_) | None, Outcome::Ok(_) | Outcome::Fail { .. } | Outcome::Info { .. }) => {}
+            },
+            Event::ReadBack(read) => {
+                self.hashes.insert(read.member, read.hash);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<'a> Runner<'a> {
+    /// A drill on this lab, from its first event on.
+    pub fn new(
+        lab: LabHandle,
+        checks: Vec<Box<dyn Check>>,
+        seed: u64,
+        progress: Progress<'a>,
+    ) -> Self {
+        Self {
+            follower: lab.journal().follow(0),
+            lab,
+            seen: Seen::default(),
+            checks,
+            claims: Vec::new(),
+            names: Names::new(),
+            leases: BTreeMap::new(),
+            draws: ChaCha8Rng::seed_from_u64(seed),
+            calls: JoinSet::new(),
+            puts: 0,
+            since: Since::default(),
+            progress,
+        }
+    }
+
+    /// Performs the scenario to its end, whatever happens, and judges it.
+    ///
+    /// Errors: the lab failed.
+    pub async fn perform(mut self, name: &str, scenario: &Scenario) -> Result<Verdict, DrillError> {
+        let election_timeout = scenario.cluster.election_timeout();
+        match self.steps(scenario, election_timeout).await {
+            Ok(()) | Err(Trouble::Impossible(_) | Trouble::Broken(_)) => {}
+            Err(Trouble::Lab(error)) => return Err(error),
+        }
+        self.finish(scenario.workload.is_some(), election_timeout).await?;
+        let verdict = self.verdict(name);
+        self.lab.judged(verdict.clone()).await.map_err(|_| DrillError::Ended)?;
+        Ok(verdict)
+    }
+
+    async fn steps(
+        &mut self,
+        scenario: &Scenario,
+        election_timeout: Duration,
+    ) -> Result<(), Trouble> {
+        if scenario.cluster.hold_back.is_empty() {
+            let formed = self.wait_for(&Condition::AllAgree, FORM).await;
+            self.claim("the start", "the cluster forms", formed)?;
+        }
+        if let Some(wish) = &scenario.workload {
+            let spec = workload_spec(wish, election_timeout);
+            self.submit(Command::SetWorkload { spec }).await?;
+        }
+        for (number, step) in (1..).zip(&scenario.steps) {
+            let began = Instant::now();
+            self.say(&format!("{number:>3}  {}", step.say));
+            // Whoever listens to the journal sees the step begin before its first command.
+            self.lab.step(number, &step.say).await.map_err(|_| DrillError::Ended)?;
+            let done = self.step(step, election_timeout).await;
+            let guards = step
+                .wait_until
+                .as_ref()
+                .map_or_else(|| step.say.clone(), |condition| format!("{}: {condition}", step.say));
+            self.claim(&format!("step {number}"), &guards, done)?;
+            self.say(&format!("     {:.1} s", began.elapsed().as_secs_f64()));
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, step: &Step, election_timeout: Duration) -> Result<(), Trouble> {
+        self.catch_up()?;
+        self.since = Since {
+            term: wait::highest_term(&self.seen.state),
+            acked: 0,
+            open_calls: self.calls.len(),
+        };
+        let acked = self.seen.acked;
+        for action in &step.actions {
+            self.act(action, election_timeout).await?;
+        }
+        if let Some(condition) = &step.wait_until {
+            let within = step
+                .within
+                .map_or(election_timeout * 10, |within| within.duration(election_timeout));
+            self.wait_since(condition, within, acked).await?;
+        }
+        if let Some(hold) = step.hold {
+            let until = Instant::now() + hold.duration(election_timeout);
+            self.follow_until(until, |_| false).await?;
+        }
+        Ok(())
+    }
+
+    /// Undoes everything, waits until the cluster is whole and quiet, and reads it back.
+    pub(super) async fn finish(
+        &mut self,
+        workload: bool,
+        election_timeout: Duration,
+    ) -> Result<(), DrillError> {
+        self.say("     heal everything, converge, read back");
+        let patience = CONVERGE + election_timeout * 10;
+        let result = async {
+            self.submit(Command::UndoFaults).await?;
+            self.wait_for(&Condition::Answered, ANSWER).await?;
+            self.wait_for(&Condition::AllAgree, patience).await?;
+            if workload {
+                self.quiet().await?;
+            }
+            self.wait_for(&Condition::Converged, patience).await
+        }
+        .await;
+        let judged_anyway =
+            self.claim("the end", "everything healed, the cluster converges", result);
+        if let Err(Trouble::Lab(error)) = judged_anyway {
+            return Err(error);
+        }
+        // A cluster that did not converge is read all the same: the checks say what is missing.
+        match self.submit(Command::ReadBack).await {
+            Ok(()) | Err(Trouble::Impossible(_) | Trouble::Broken(_)) => {}
+            Err(Trouble::Lab(error)) => return Err(error),
+        }
+        self.catch_up()
+    }
+
+    /// Ends the workload and waits until all its operations have returned.
+    pub(super) async fn quiet(&mut self) -> Result<(), Trouble> {
+        self.submit(Command::SetWorkload { spec: WorkloadSpec::idle() }).await?;
+        let deadline = Instant::now() + ANSWER;
+        if self.follow_until(deadline, |seen| seen.open.is_empty()).await? {
+            // What the members said last may be older than the last operation.
+            self.follow_until(Instant::now() + FRESH, |_| false).await?;
+            return Ok(());
+        }
+        let open = self.seen.open.len();
+        Err(Trouble::Impossible(format!("{open} operations never returned")))
+    }
+
+    /// Waits for a condition that does not count from a step's beginning.
+    pub(super) async fn wait_for(
+        &mut self,
+        condition: &Condition,
+        within: Duration,
+    ) -> Result<(), Trouble> {
+        let acked = self.seen.acked;
+        self.wait_since(condition, within, acked).await
+    }
+
+    async fn wait_since(
+        &mut self,
+        condition: &Condition,
+        within: Duration,
+        acked_before: u64,
+    ) -> Result<(), Trouble> {
+        let began = Instant::now();
+        let deadline = began + within;
+        loop {
+            self.catch_up()?;
+            while let Some(done) = self.calls.try_join_next() {
+                returned(done)?;
+            }
+            let since = Since {
+                acked: self.seen.acked - acked_before,
+                open_calls: self.calls.len(),
+                ..self.since
+            };
+            if wait::holds(condition, &self.seen.state, &since, &self.names) {
+                return Ok(());
+            }
+            let told = tokio::select! {
+                told = timeout_at(deadline, self.follower.ready()) => told,
+                Some(done) = self.calls.join_next(), if !self.calls.is_empty() => {
+                    returned(done)?;
+                    continue;
+                }
+            };
+            match told {
+                Ok(ready) => ready.map_err(|error| Trouble::Lab(error.into()))?,
+                Err(_) => {
+                    return Err(Trouble::Broken(format!(
+                        "waited {:.1} s for `{condition}`; then {}",
+                        within.as_secs_f64(),
+                        convergence::account(&self.seen.state)
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Follows the journal until something was seen (true) or the deadline (false).
+    pub(super) async fn follow_until(
+        &mut self,
+        deadline: Instant,
+        enough: impl Fn(&Seen) -> bool,
+    ) -> Result<bool, DrillError> {
+        loop {
+            self.catch_up()?;
+            if enough(&self.seen) {
+                return Ok(true);
+            }
+            match timeout_at(deadline, self.follower.ready()).await {
+                Ok(ready) => ready?,
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    /// Reads everything that is in the journal now.
+    pub(super) fn catch_up(&mut self) -> Result<(), DrillError> {
+        loop {
+            let events = self.follower.take(BATCH)?;
+            for event in &events {
+                self.seen.take(event);
+                for check in &mut self.checks {
+                    check.observe(event);
+                }
+            }
+            if events.len() < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Submits a command and waits until it is done.
+    pub(super) async fn submit(&mut self, command: Command) -> Result<(), Trouble> {
+        submitted(self.lab.submit(By::Drill, command).await)
+    }
+
+    /// Submits one command for each member at once, and waits until all are done.
+    pub(super) async fn submit_each(
+        &mut self,
+        members: &BTreeSet<MemberNo>,
+        command: impl Fn(MemberNo) -> Command,
+    ) -> Result<(), Trouble> {
+        let lab = &self.lab;
+        let submits = members.iter().map(|member| lab.submit(By::Drill, command(*member)));
+        for answer in futures_util::future::join_all(submits).await {
+            submitted(answer)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what a claim came to; its trouble goes on.
+    fn claim(
+        &mut self,
+        check: &str,
+        guards: &str,
+        result: Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let (judgement, because) = match &result {
+            Ok(()) | Err(Trouble::Lab(_)) => return result,
+            Err(Trouble::Impossible(why)) => (Judgement::Unknown, why.clone()),
+            Err(Trouble::Broken(why)) => (Judgement::Invalid, why.clone()),
+        };
+        self.say(&format!("     {because}"));
+        let evidence = vec![self.seen.state.seq];
+        let (check, guards) = (check.to_owned(), guards.to_owned());
+        self.claims.push(CheckResult { check, guards, judgement, because, evidence });
+        result
+    }
+
+    /// What the checks and the steps' claims say now.
+    pub(super) fn verdict(&self, name: &str) -> Verdict {
+        let results = self.claims.iter().cloned();
+        Verdict::of(name, results.chain(self.checks.iter().map(|check| check.verdict())).collect())
+    }
+
+    pub(super) fn say(&mut self, line: &str) {
+        (self.progress)(line);
+    }
+}
+
+fn submitted(answer: Result<lab_protocol::CommandId, SubmitError>) -> Result<(), Trouble> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(SubmitError::Refused { why, .. }) => Err(Trouble::Impossible(why)),
+        Err(SubmitError::Ended) => Err(Trouble::Lab(DrillError::Ended)),
+    }
+}
+
+fn returned(done: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), Trouble> {
+    match done {
+        Ok(answer) => answer.map_err(Trouble::Impossible),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn workload_spec(wish: &WorkloadWish, election_timeout: Duration) -> WorkloadSpec {
+    let deadline = wish.deadline.duration(election_timeout).as_millis();
+    WorkloadSpec {
+        puts_per_second: wish.puts_per_second,
+        reads_per_second: wish.reads_per_second,
+        serializable_reads: wish.serializable_reads,
+        keys: wish.keys,
+        value_bytes: wish.value_bytes,
+        deadline_millis: u32::try_from(deadline).unwrap_or(u32::MAX),
+        members: BTreeSet::new(),
+    }
+}

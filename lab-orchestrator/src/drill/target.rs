@@ -1,0 +1,125 @@
+//! Whom a target means now: pure, from the fold of the journal, the names given so far and draws.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lab_protocol::scenario::Target;
+use lab_protocol::{LabState, MemberNo, Process};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// The members that each name stands for.
+pub(super) type Names = BTreeMap<String, BTreeSet<MemberNo>>;
+
+/// The members that a target means in this state.
+///
+/// `taken` are those that the same action has named before. Errors are for people: the target
+/// means nobody now.
+pub(super) fn resolve(
+    target: &Target,
+    state: &LabState,
+    names: &Names,
+    taken: &BTreeSet<MemberNo>,
+    draws: &mut ChaCha8Rng,
+) -> Result<BTreeSet<MemberNo>, String> {
+    let all: BTreeSet<_> = state.members.keys().copied().collect();
+    let leader = || state.leader().ok_or_else(|| "nobody leads now".to_owned());
+    let found = match target {
+        Target::Member(member) => BTreeSet::from([*member]),
+        Target::All => all,
+        Target::Leader => BTreeSet::from([leader()?]),
+        Target::Followers => followers(state),
+        Target::AFollower => draw(&followers(state), 1, draws),
+        Target::Minority { with_leader } => {
+            some(state, (all.len() - 1) / 2, *with_leader, leader, draws)?
+        }
+        Target::Majority { with_leader } => {
+            some(state, all.len() / 2 + 1, *with_leader, leader, draws)?
+        }
+        Target::Rest => all.difference(taken).copied().collect(),
+        Target::Named(name) => {
+            names.get(name).cloned().ok_or_else(|| format!("nothing is named `{name}` yet"))?
+        }
+    };
+    if found.is_empty() { Err(format!("`{target}` is nobody now")) } else { Ok(found) }
+}
+
+/// So many members, with the leader or without.
+fn some(
+    state: &LabState,
+    count: usize,
+    with_leader: bool,
+    leader: impl Fn() -> Result<MemberNo, String>,
+    draws: &mut ChaCha8Rng,
+) -> Result<BTreeSet<MemberNo>, String> {
+    let followers = followers(state);
+    let mut chosen = BTreeSet::new();
+    if with_leader && count > 0 {
+        chosen.insert(leader()?);
+    }
+    chosen.extend(draw(&followers, count - chosen.len(), draws));
+    if chosen.len() < count {
+        return Err(format!("only {} of {count} members are up to choose from", chosen.len()));
+    }
+    Ok(chosen)
+}
+
+/// Members that are up and do not lead.
+fn followers(state: &LabState) -> BTreeSet<MemberNo> {
+    let leader = state.leader();
+    state
+        .members
+        .iter()
+        .filter(|(no, member)| matches!(member.process, Process::Up { .. }) && Some(**no) != leader)
+        .map(|(no, _)| *no)
+        .collect()
+}
+
+fn draw(from: &BTreeSet<MemberNo>, count: usize, draws: &mut ChaCha8Rng) -> BTreeSet<MemberNo> {
+    let mut from: Vec<_> = from.iter().copied().collect();
+    from.shuffle(draws);
+    from.into_iter().take(count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::wait::tests::cluster;
+    use rand::SeedableRng;
+
+    #[test]
+    fn targets_mean_members() {
+        let state = cluster(5, 3);
+        let names = Names::from([("old".into(), BTreeSet::from([MemberNo(2)]))]);
+        let taken = BTreeSet::from([MemberNo(3), MemberNo(5)]);
+        let find = |text: &str, seed: u64| {
+            let target: Target = text.parse().expect(text);
+            let mut draws = ChaCha8Rng::seed_from_u64(seed);
+            resolve(&target, &state, &names, &taken, &mut draws)
+        };
+        let members = |numbers: &[u8]| Ok(numbers.iter().copied().map(MemberNo).collect());
+        for (text, expected) in [
+            ("m4", members(&[4])),
+            ("leader", members(&[3])),
+            ("followers", members(&[1, 2, 4, 5])),
+            ("all", members(&[1, 2, 3, 4, 5])),
+            ("rest", members(&[1, 2, 4])),
+            ("old", members(&[2])),
+        ] {
+            assert_eq!(find(text, 1), expected, "{text}");
+        }
+        for seed in 0..20 {
+            let minority = find("minority", seed).expect("some");
+            assert!(minority.len() == 2 && !minority.contains(&MemberNo(3)));
+            let with = find("minority with leader", seed).expect("some");
+            assert!(with.len() == 2 && with.contains(&MemberNo(3)));
+            assert_eq!(find("majority with leader", seed).expect("some").len(), 3);
+            assert_eq!(find("a_follower", seed), find("a_follower", seed));
+        }
+        assert!(find("unknown_name", 1).is_err());
+        let mut nobody = state.clone();
+        nobody.members.values_mut().for_each(|member| member.status = None);
+        let mut draws = ChaCha8Rng::seed_from_u64(1);
+        let error = resolve(&Target::Leader, &nobody, &names, &taken, &mut draws);
+        assert_eq!(error, Err("nobody leads now".into()));
+    }
+}

@@ -1,0 +1,206 @@
+//! What each action of a scenario asks of the lab.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lab_protocol::scenario::{Action, LinkWord, Span, Target, Verb};
+use lab_protocol::{By, Call, Command, Grudge, Link, MemberNo, WorkloadSpec};
+
+use super::runner::{Runner, Trouble};
+use super::target::resolve;
+
+type Members = BTreeSet<MemberNo>;
+
+impl Runner<'_> {
+    /// Carries one action out; single puts and reads are only begun.
+    pub(super) async fn act(
+        &mut self,
+        action: &Action,
+        election_timeout: Duration,
+    ) -> Result<(), Trouble> {
+        self.catch_up()?;
+        let named = |target: &Target, name: &Option<String>| (target.clone(), name.clone());
+        match action.verb() {
+            Verb::Crash { target, name } => {
+                self.each(named(target, name), |member| Command::Crash { member }).await
+            }
+            Verb::Stop { target, name } => {
+                self.each(named(target, name), |member| Command::Stop { member }).await
+            }
+            Verb::Pause { target, name } => {
+                self.each(named(target, name), |member| Command::Pause { member }).await
+            }
+            Verb::Resume { target, name } => {
+                self.each(named(target, name), |member| Command::Resume { member }).await
+            }
+            Verb::Restart { target, name } => {
+                self.each(named(target, name), |member| Command::Restart { member }).await
+            }
+            Verb::Wipe { target, name } => {
+                self.each(named(target, name), |member| Command::Wipe { member }).await
+            }
+            Verb::Isolate { target, name } => {
+                self.each(named(target, name), |member| Command::Isolate { member }).await
+            }
+            Verb::Token { target, token } => {
+                let token = token.clone().unwrap_or_default();
+                let command = |member| Command::SetToken { member, token: token.clone() };
+                self.each((target.clone(), None), command).await
+            }
+            Verb::Cut { link } => self.links(link, |link| Command::Cut { link }).await,
+            Verb::Heal { link } => self.links(link, |link| Command::Heal { link }).await,
+            Verb::Delay { link, by, jitter } => {
+                let (millis, jitter_millis) =
+                    (millis(*by, election_timeout), millis(*jitter, election_timeout));
+                self.links(link, |link| Command::Delay { link, millis, jitter_millis }).await
+            }
+            Verb::Partition { groups } => self.partition(groups).await,
+            Verb::UndoFaults => self.submit(Command::UndoFaults).await,
+            Verb::StartOver => self.submit(Command::StartOver).await,
+            Verb::ReadBack => self.submit(Command::ReadBack).await,
+            Verb::Workload { puts, reads } => {
+                let spec = self.seen.state.workload.clone().unwrap_or_default();
+                let spec =
+                    WorkloadSpec { puts_per_second: *puts, reads_per_second: *reads, ..spec };
+                self.submit(Command::SetWorkload { spec }).await
+            }
+            Verb::Put { target, times, deadline } => {
+                let deadline = millis(*deadline, election_timeout);
+                for member in self.find(target, &Members::new())? {
+                    for _ in 0..*times {
+                        self.puts += 1;
+                        let (key, value) =
+                            (format!("d/{:04}", self.puts), format!("drill.{}", self.puts));
+                        self.begin(member, Call::Put { key, value }, deadline);
+                    }
+                }
+                Ok(())
+            }
+            Verb::Read { target, serializable, times, deadline } => {
+                let deadline = millis(*deadline, election_timeout);
+                for member in self.find(target, &Members::new())? {
+                    for _ in 0..*times {
+                        // The last key written by a drill, or one of the workload's.
+                        let key = match self.puts {
+                            0 => "w/0000".into(),
+                            puts => format!("d/{puts:04}"),
+                        };
+                        self.begin(
+                            member,
+                            Call::Get { key, serializable: *serializable },
+                            deadline,
+                        );
+                    }
+                }
+                Ok(())
+            }
+            Verb::LeaseGrant { target, ttl_seconds, name } => {
+                self.grant(target, *ttl_seconds, name).await
+            }
+            Verb::LeaseTimeToLive { name, target } => {
+                let lease = self.leases.get(name).copied().ok_or_else(|| {
+                    Trouble::Impossible(format!("no lease is named `{name}` yet"))
+                })?;
+                let members = self.find(target, &Members::new())?;
+                let command = |member| invoke(member, Call::LeaseTimeToLive { lease }, CALL_MILLIS);
+                self.submit_each(&members, command).await
+            }
+        }
+    }
+
+    fn find(&mut self, target: &Target, taken: &Members) -> Result<Members, Trouble> {
+        resolve(target, &self.seen.state, &self.names, taken, &mut self.draws)
+            .map_err(Trouble::Impossible)
+    }
+
+    async fn each(
+        &mut self,
+        (target, name): (Target, Option<String>),
+        command: impl Fn(MemberNo) -> Command,
+    ) -> Result<(), Trouble> {
+        let members = self.find(&target, &Members::new())?;
+        self.submit_each(&members, command).await?;
+        if let Some(name) = name {
+            self.names.insert(name, members);
+        }
+        Ok(())
+    }
+
+    async fn links(
+        &mut self,
+        word: &LinkWord,
+        command: impl Fn(Link) -> Command,
+    ) -> Result<(), Trouble> {
+        let senders = self.find(&word.from, &Members::new())?;
+        let receivers = self.find(&word.to, &senders)?;
+        let mut links = BTreeSet::new();
+        for &from in &senders {
+            for &to in receivers.iter().filter(|to| **to != from) {
+                links.insert(Link { from, to });
+                if word.both {
+                    links.insert(Link { from: to, to: from });
+                }
+            }
+        }
+        for link in links {
+            self.submit(command(link)).await?;
+        }
+        Ok(())
+    }
+
+    async fn partition(&mut self, groups: &[(Target, Option<String>)]) -> Result<(), Trouble> {
+        let mut taken = Members::new();
+        let mut sides = Vec::new();
+        for (target, name) in groups {
+            let side = self.find(target, &taken)?;
+            taken.extend(&side);
+            if let Some(name) = name {
+                self.names.insert(name.clone(), side.clone());
+            }
+            sides.push(side);
+        }
+        let all: Vec<_> = self.seen.state.members.keys().copied().collect();
+        self.submit(Command::Partition { grudge: Grudge::groups(&all, &sides) }).await
+    }
+
+    async fn grant(
+        &mut self,
+        target: &Target,
+        ttl_seconds: u32,
+        name: &str,
+    ) -> Result<(), Trouble> {
+        let members = self.find(target, &Members::new())?;
+        let member = *members.first().expect("a target is never nobody");
+        self.catch_up()?;
+        self.seen.granted = None;
+        self.submit(invoke(member, Call::LeaseGrant { ttl_seconds }, CALL_MILLIS)).await?;
+        self.catch_up()?;
+        let lease = self.seen.granted.ok_or_else(|| {
+            Trouble::Impossible(format!("{member} did not grant the lease `{name}`"))
+        })?;
+        self.leases.insert(name.to_owned(), lease);
+        Ok(())
+    }
+
+    /// Begins a single call; the condition `answered` waits for its end.
+    fn begin(&mut self, member: MemberNo, call: Call, deadline_millis: u32) {
+        let lab = self.lab.clone();
+        self.calls.spawn(async move {
+            match lab.submit(By::Drill, invoke(member, call, deadline_millis)).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+    }
+}
+
+/// Deadline of calls whose outcome a step waits for.
+const CALL_MILLIS: u32 = 10_000;
+
+fn invoke(member: MemberNo, call: Call, deadline_millis: u32) -> Command {
+    Command::Invoke { member, call, deadline_millis }
+}
+
+fn millis(span: Span, election_timeout: Duration) -> u32 {
+    u32::try_from(span.duration(election_timeout).as_millis()).unwrap_or(u32::MAX)
+}

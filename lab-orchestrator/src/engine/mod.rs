@@ -1,0 +1,45 @@
+//! How a member of each kind is started.
+//!
+//! The lab plans a [`MemberSeat`]: names, ports, proxy, token, all the same for every kind of
+//! member. An engine turns it into a [`Launch`](crate::supervisor::Launch): program, flags,
+//! environment. Today there is one engine, [`RaftNode`]; real etcd takes the same seat, with its
+//! proxy in the environment instead of a flag.
+
+mod raft_node;
+
+pub use raft_node::{EngineError, RaftNode};
+
+use std::path::PathBuf;
+
+use lab_protocol::MemberNo;
+
+use crate::supervisor::{MemberPorts, Output};
+
+/// All that a member needs to know to take part.
+#[derive(Clone, Debug)]
+pub struct MemberSeat {
+    /// Its number; `m1` is its name.
+    pub member: MemberNo,
+    /// All members of the new cluster, ascending.
+    pub members: Vec<MemberNo>,
+    /// The cluster token.
+    pub token: String,
+    /// Its own directory.
+    pub data_dir: PathBuf,
+    /// Where it listens.
+    pub ports: MemberPorts,
+    /// The proxy through which it dials its peers.
+    pub proxy_url: String,
+    /// Where its output goes.
+    pub output: Output,
+}
+
+/// Where clients reach a member.
+pub fn client_url(ports: MemberPorts) -> String {
+    format!("http://127.0.0.1:{}", ports.client)
+}
+
+/// What peers call a member.
+pub fn peer_url(member: MemberNo) -> String {
+    format!("http://{}", crate::fabric::Fabric::virtual_name(member))
+}

@@ -1,0 +1,138 @@
+//! Our own node, `raft-node`, which takes etcd's flag names.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::{MemberSeat, client_url, peer_url};
+use crate::supervisor::Launch;
+
+/// A program that does not tell its version in this time has none.
+const VERSION_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Begins the line of `--version` that says our own version; the others are etcd's.
+const VERSION_LINE: &str = "Raftlab Version:";
+
+/// The program, and what it is given beside its seat.
+#[derive(Clone, Debug)]
+pub struct RaftNode {
+    program: PathBuf,
+    extra_args: Vec<OsString>,
+}
+
+/// The program cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// There is no such file.
+    #[error("there is no node program at {}; build it (cargo build -p node) or give --node", .0.display())]
+    Missing(PathBuf),
+}
+
+impl RaftNode {
+    /// The node at this path, with flags that every member is given beside its own.
+    pub fn new(program: &Path, extra_args: Vec<OsString>) -> Result<Self, EngineError> {
+        let program = std::fs::canonicalize(program)
+            .ok()
+            .filter(|path| path.is_file())
+            .ok_or_else(|| EngineError::Missing(program.to_owned()))?;
+        Ok(Self { program, extra_args })
+    }
+
+    /// What the program calls itself, such as `raft-node 0.1.0`; its file name if it does not say.
+    pub async fn version(&self) -> String {
+        let mut command = Command::new(&self.program);
+        command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let said = match tokio::time::timeout(VERSION_DEADLINE, command.output()).await {
+            Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Ok(Err(_)) | Err(_) => String::new(),
+        };
+        let name = self.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let own = said.lines().find_map(|line| line.strip_prefix(VERSION_LINE));
+        match own.or_else(|| said.lines().next()).map(str::trim) {
+            Some(version) if !version.is_empty() => {
+                let version: String = version.chars().take(80).collect();
+                format!("{name} {version}")
+            }
+            Some(_) | None => name,
+        }
+    }
+
+    /// How to start the member in this seat.
+    pub fn launch(&self, seat: &MemberSeat) -> Launch {
+        let MemberSeat { member, members, token, data_dir, ports, proxy_url, output } = seat;
+        let initial_cluster: Vec<_> =
+            members.iter().map(|&peer| format!("{peer}={}", peer_url(peer))).collect();
+        let flags: [(&str, OsString); 11] = [
+            ("--name", member.to_string().into()),
+            ("--data-dir", data_dir.into()),
+            ("--listen-client-urls", client_url(*ports).into()),
+            ("--advertise-client-urls", client_url(*ports).into()),
+            ("--listen-peer-urls", format!("http://127.0.0.1:{}", ports.peer).into()),
+            ("--initial-advertise-peer-urls", peer_url(*member).into()),
+            ("--initial-cluster", initial_cluster.join(",").into()),
+            ("--initial-cluster-token", token.into()),
+            ("--initial-cluster-state", "new".into()),
+            ("--listen-telemetry-urls", format!("http://127.0.0.1:{}", ports.telemetry).into()),
+            ("--peer-proxy", proxy_url.into()),
+        ];
+        // First, because the training program takes its `--break` before all other flags.
+        let mut args = self.extra_args.clone();
+        for (flag, value) in flags {
+            args.push(flag.into());
+            args.push(value);
+        }
+        args.push("--exit-on-stdin-eof".into());
+        Launch {
+            member: *member,
+            program: self.program.clone(),
+            args,
+            environment: BTreeMap::new(),
+            output: output.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lab_protocol::MemberNo;
+
+    use super::*;
+    use crate::supervisor::{MemberPorts, Output};
+
+    #[test]
+    fn the_command_line_is_etcds() {
+        let node = RaftNode::new(Path::new("/bin/sh"), vec!["--heartbeat-interval=50".into()])
+            .expect("there is a shell");
+        let seat = MemberSeat {
+            member: MemberNo(2),
+            members: vec![MemberNo(1), MemberNo(2)],
+            token: "t".into(),
+            data_dir: "/d/m2/data".into(),
+            ports: MemberPorts { client: 1, peer: 2, telemetry: 3 },
+            proxy_url: "socks5://127.0.0.1:4".into(),
+            output: Output::new(None),
+        };
+        let args: Vec<_> =
+            node.launch(&seat).args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        assert_eq!(
+            args.join(" "),
+            "--heartbeat-interval=50 --name m2 --data-dir /d/m2/data --listen-client-urls http://127.0.0.1:1 \
+             --advertise-client-urls http://127.0.0.1:1 --listen-peer-urls http://127.0.0.1:2 \
+             --initial-advertise-peer-urls http://m2.test:2380 \
+             --initial-cluster m1=http://m1.test:2380,m2=http://m2.test:2380 \
+             --initial-cluster-token t --initial-cluster-state new \
+             --listen-telemetry-urls http://127.0.0.1:3 --peer-proxy socks5://127.0.0.1:4 \
+             --exit-on-stdin-eof"
+        );
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = RaftNode::new(Path::new("/no/such/raft-node"), vec![]).expect_err("missing");
+        assert!(error.to_string().contains("/no/such/raft-node"), "{error}");
+    }
+}

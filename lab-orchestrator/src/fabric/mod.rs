@@ -1,0 +1,151 @@
+//! Every wire between two members: who speaks to whom, and what the link does to it.
+//!
+//! ```text
+//!  m1 ── SOCKS5 "m2.test:2380" ──► listener of m1 ──► flow on link m1>m2 ──► 127.0.0.1:<m2>
+//!     ◄──────────── Welcome ─────────── flow on link m2>m1 ◄────────────────
+//! ```
+//!
+//! Each member is told a SOCKS5 proxy of its own, so the source of every byte is known; the target
+//! is the virtual name it asks for. Names stand in a fixed table: the fabric never connects to
+//! anything else. On our own plaintext frames it reads the header before each message, reports it,
+//! and may lose or delay it whole; a stream that is not frames is carried as opaque bytes.
+//!
+//! | condition | a message | handshake, snapshot, opaque bytes | a dial |
+//! |---|---|---|---|
+//! | open | forwarded at once | forwarded at once | connects |
+//! | cut | lost, one way | held until healed | hangs while either direction is cut |
+//! | delayed | forwarded later, in order | forwarded later, in order | takes both delays |
+//!
+//! Invariants: connections stay established under every condition; a link's condition belongs to
+//! the link and survives its members' restarts; for each link `sent == landed + lost + under way`
+//! at all times, whether or not the journal could take an event for each message; a condition and
+//! the messages it decided are reported in their true order.
+
+mod fault;
+mod flow;
+mod socks;
+mod wire;
+
+pub use fault::delay_micros;
+pub use wire::WireEvent;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use lab_protocol::{Link, LinkCondition, LinkTraffic, MemberNo};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::RunClock;
+use wire::Wires;
+
+/// Capacity of the channel of [`WireEvent`]s. When it is nearly full, messages are no longer
+/// reported one by one (the counts stay exact); changes of a link's condition always are.
+pub const WIRE_EVENTS: usize = 8192;
+
+/// The port in the members' virtual names.
+const VIRTUAL_PORT: u16 = 2380;
+
+/// One member, as the fabric knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// The member.
+    pub member: MemberNo,
+    /// Where its process listens for peers, on loopback.
+    pub peer_port: u16,
+}
+
+/// The fabric. When it is dropped, every connection ends.
+#[derive(Debug)]
+pub struct Fabric {
+    wires: Arc<Wires>,
+    proxies: BTreeMap<MemberNo, SocketAddr>,
+    tasks: TaskTracker,
+    ended: CancellationToken,
+}
+
+impl Fabric {
+    /// Opens one listener for each member. `events` must be read; see [`WIRE_EVENTS`].
+    pub async fn open(
+        endpoints: &[Endpoint],
+        seed: u64,
+        clock: RunClock,
+        events: mpsc::Sender<WireEvent>,
+    ) -> io::Result<Self> {
+        let wires = Arc::new(Wires::new(endpoints, seed, clock, events));
+        let tasks = TaskTracker::new();
+        let ended = CancellationToken::new();
+        let mut proxies = BTreeMap::new();
+        for endpoint in endpoints {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            proxies.insert(endpoint.member, listener.local_addr()?);
+            tasks.spawn(socks::listen(
+                listener,
+                endpoint.member,
+                wires.clone(),
+                tasks.clone(),
+                ended.clone(),
+            ));
+        }
+        Ok(Self { wires, proxies, tasks, ended })
+    }
+
+    /// The name by which peers call a member.
+    pub fn virtual_name(member: MemberNo) -> String {
+        format!("{member}.test:{VIRTUAL_PORT}")
+    }
+
+    /// The proxy through which this member must dial its peers.
+    pub fn proxy_url(&self, member: MemberNo) -> Option<String> {
+        self.proxies.get(&member).map(|address| format!("socks5://{address}"))
+    }
+
+    /// Changes what a link does; true when that is reported as [`WireEvent::Changed`], false
+    /// when nothing changed.
+    pub fn set(&self, link: Link, condition: LinkCondition) -> bool {
+        self.wires.links.get(&link).is_some_and(|wire| self.wires.set(wire, condition))
+    }
+
+    /// What went over each link so far, ascending.
+    pub fn traffic(&self) -> Vec<LinkTraffic> {
+        self.wires.links.values().map(|wire| wire.traffic()).collect()
+    }
+
+    /// Messages that were not reported one by one because nobody took them in time.
+    pub fn unreported(&self) -> u64 {
+        self.wires.unreported()
+    }
+
+    /// Ends every connection from and to a member whose process has ended; what was under way is
+    /// lost.
+    pub fn process_ended(&self, member: MemberNo) {
+        self.wires.hang_up(member);
+    }
+
+    /// Opens every link, unreported, and counts from zero. Every process must have ended.
+    pub fn start_over(&self) {
+        for wire in self.wires.links.values() {
+            wire.reset();
+        }
+    }
+
+    /// Ends every connection and listener.
+    pub async fn close(self) {
+        self.ended.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Fabric {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! The table of links and virtual names, and the counts and reports of each link.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lab_protocol::{Link, LinkCondition, LinkTraffic, LostWhy, MemberNo, Message};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Endpoint, Fabric, VIRTUAL_PORT};
+use crate::clock::RunClock;
+
+/// Places in the channel that messages leave for changes of a condition: enough for every link of
+/// nine members, three times over.
+const ROOM_FOR_CHANGES: usize = 256;
+
+/// What the fabric reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireEvent {
+    /// A message was put on a link.
+    Sent(Message),
+    /// A message that was under way is lost after all.
+    Lost {
+        /// The message.
+        number: u64,
+        /// Why.
+        why: LostWhy,
+    },
+    /// A link is in another condition from here on.
+    Changed {
+        /// The link.
+        link: Link,
+        /// What it does now.
+        condition: LinkCondition,
+    },
+}
+
+/// All links and names of a lab.
+#[derive(Debug)]
+pub(super) struct Wires {
+    pub(super) links: BTreeMap<Link, Arc<LinkWire>>,
+    pub(super) clock: RunClock,
+    pub(super) seed: u64,
+    targets: BTreeMap<MemberNo, SocketAddr>,
+    /// Cancelled when the member's process ends, and then replaced.
+    processes: Mutex<BTreeMap<MemberNo, CancellationToken>>,
+    events: mpsc::Sender<WireEvent>,
+    unreported: AtomicU64,
+    next_number: AtomicU64,
+}
+
+/// One link: its condition and its counts.
+#[derive(Debug)]
+pub(super) struct LinkWire {
+    pub(super) link: Link,
+    /// Whoever decides about a message holds this borrowed until the message is reported.
+    pub(super) condition: watch::Sender<LinkCondition>,
+    pub(super) sent: AtomicU64,
+    pub(super) landed: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+impl Wires {
+    pub(super) fn new(
+        endpoints: &[Endpoint],
+        seed: u64,
+        clock: RunClock,
+        events: mpsc::Sender<WireEvent>,
+    ) -> Self {
+        let mut links = BTreeMap::new();
+        for from in endpoints {
+            for to in endpoints.iter().filter(|to| to.member != from.member) {
+                let link = Link { from: from.member, to: to.member };
+                links.insert(link, Arc::new(LinkWire::new(link)));
+            }
+        }
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            links,
+            clock,
+            seed,
+            targets: endpoints.iter().map(|e| (e.member, address(e.peer_port))).collect(),
+            processes: Mutex::new(
+                endpoints.iter().map(|e| (e.member, CancellationToken::new())).collect(),
+            ),
+            events,
+            unreported: AtomicU64::new(0),
+            next_number: AtomicU64::new(1),
+        }
+    }
+
+    /// The member behind a virtual name or a virtual address (`192.0.2.<number>`, for programs
+    /// that want numbers), and where it really listens.
+    pub(super) fn resolve(&self, host: &str, port: u16) -> Option<(MemberNo, SocketAddr)> {
+        if port != VIRTUAL_PORT {
+            return None;
+        }
+        let named = |member: MemberNo| {
+            Fabric::virtual_name(member).strip_suffix(&format!(":{VIRTUAL_PORT}")) == Some(host)
+                || host == format!("192.0.2.{}", member.0)
+        };
+        self.targets.iter().find(|(member, _)| named(**member)).map(|(m, address)| (*m, *address))
+    }
+
+    /// Ends with the member's present process.
+    pub(super) fn process(&self, member: MemberNo) -> CancellationToken {
+        self.processes.lock().get(&member).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn hang_up(&self, member: MemberNo) {
+        if let Some(token) = self.processes.lock().get_mut(&member) {
+            std::mem::take(token).cancel();
+        }
+    }
+
+    pub(super) fn set(&self, wire: &LinkWire, condition: LinkCondition) -> bool {
+        wire.condition.send_if_modified(|present| {
+            if *present == condition {
+                return false;
+            }
+            *present = condition;
+            // Messages leave room for this one; the lab's loop empties the channel between two
+            // commands.
+            let changed = WireEvent::Changed { link: wire.link, condition };
+            if self.events.try_send(changed).is_err() {
+                tracing::error!(link = %wire.link, "a change of a link was not reported");
+            }
+            true
+        })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Reports what happened to a message, or counts that it could not.
+    pub(super) fn report(&self, event: WireEvent) {
+        if self.events.capacity() <= ROOM_FOR_CHANGES || self.events.try_send(event).is_err() {
+            self.unreported.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn unreported(&self) -> u64 {
+        self.unreported.load(Ordering::Relaxed)
+    }
+}
+
+impl LinkWire {
+    fn new(link: Link) -> Self {
+        Self {
+            link,
+            condition: watch::Sender::new(LinkCondition::Open),
+            sent: AtomicU64::new(0),
+            landed: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The counts. What is read later can only be larger: `sent` is read last, so that no count
+    /// claims more messages than were put on the link.
+    pub(super) fn traffic(&self) -> LinkTraffic {
+        let landed = self.landed.load(Ordering::Acquire);
+        let lost = self.lost.load(Ordering::Acquire);
+        let bytes = self.bytes.load(Ordering::Acquire);
+        let sent = self.sent.load(Ordering::Acquire);
+        LinkTraffic { link: self.link, sent, landed, lost, bytes }
+    }
+
+    pub(super) fn reset(&self) {
+        for count in [&self.sent, &self.landed, &self.lost, &self.bytes] {
+            count.store(0, Ordering::Release);
+        }
+        self.condition.send_replace(LinkCondition::Open);
+    }
+}

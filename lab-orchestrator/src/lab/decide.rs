@@ -1,0 +1,369 @@
+//! What a command means for the lab as it is: effects, or why not. Pure.
+
+use std::collections::BTreeSet;
+
+use lab_protocol::{
+    Call, Command, LabState, Link, LinkCondition, MemberNo, MemberState, Process, WorkloadSpec,
+};
+
+/// No message is delayed for longer.
+const MAX_DELAY_MILLIS: u32 = 60_000;
+
+/// No workload starts more operations of one kind a second.
+const MAX_RATE: u32 = 2_000;
+
+const MAX_KEYS: u32 = 1_000_000;
+const MAX_KEY_BYTES: usize = 4 * 1024;
+const MAX_VALUE_BYTES: usize = 64 * 1024;
+const MAX_DEADLINE_MILLIS: u32 = 600_000;
+
+/// One thing that the lab does to carry out a command.
+#[expect(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Start(MemberNo),
+    Crash(MemberNo),
+    Stop(MemberNo),
+    Pause(MemberNo),
+    Resume(MemberNo),
+    Wipe(MemberNo),
+    Set(Link, LinkCondition),
+    StartOver,
+    SetWorkload(WorkloadSpec),
+    Put { member: MemberNo, key: String, value: String },
+    Get { member: MemberNo, key: String, serializable: bool },
+    Invoke { member: MemberNo, call: Call, deadline_millis: u32 },
+    ReadBack(Vec<MemberNo>),
+    SetToken { member: MemberNo, token: String },
+}
+
+/// Says how to carry out a command in this state, or why it cannot be, for a person.
+///
+/// Effects that would change nothing are left out, so the answer may be empty: what was asked is
+/// so already.
+pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String> {
+    match command {
+        Command::Crash { member } => match &process(state, *member)?.process {
+            Process::Up { .. } | Process::Paused { .. } => Ok(vec![Effect::Crash(*member)]),
+            Process::Planned | Process::Down { .. } => Err(already_down(*member)),
+        },
+        Command::Stop { member } => match &process(state, *member)?.process {
+            Process::Up { .. } | Process::Paused { .. } => Ok(vec![Effect::Stop(*member)]),
+            Process::Planned | Process::Down { .. } => Err(already_down(*member)),
+        },
+        Command::Pause { member } => match &process(state, *member)?.process {
+            Process::Up { .. } => Ok(vec![Effect::Pause(*member)]),
+            Process::Paused { .. } => Err(format!("{member} is paused already; resume it")),
+            Process::Planned | Process::Down { .. } => Err(already_down(*member)),
+        },
+        Command::Resume { member } => match &process(state, *member)?.process {
+            Process::Paused { .. } => Ok(vec![Effect::Resume(*member)]),
+            Process::Up { .. } => Err(format!("{member} is not paused, it runs")),
+            Process::Planned | Process::Down { .. } => {
+                Err(format!("{member} is not paused, it is down; restart it"))
+            }
+        },
+        Command::Restart { member } => match &process(state, *member)?.process {
+            Process::Planned | Process::Down { .. } => Ok(vec![Effect::Start(*member)]),
+            Process::Up { .. } => Err(format!("{member} is up; crash or stop it first")),
+            Process::Paused { .. } => Err(format!("{member} is paused; resume it instead")),
+        },
+        Command::Wipe { member } => match &process(state, *member)?.process {
+            Process::Planned | Process::Down { .. } => Ok(vec![Effect::Wipe(*member)]),
+            Process::Up { .. } | Process::Paused { .. } => {
+                Err(format!("{member} still runs on its data directory; crash or stop it first"))
+            }
+        },
+        Command::Cut { link } => set(state, *link, LinkCondition::Cut),
+        Command::Heal { link } => set(state, *link, LinkCondition::Open),
+        Command::Delay { link, millis, jitter_millis } => {
+            let (millis, jitter_millis) = (*millis, *jitter_millis);
+            if millis.saturating_add(jitter_millis) > MAX_DELAY_MILLIS {
+                return Err(format!("a delay is at most {MAX_DELAY_MILLIS} ms, jitter included"));
+            }
+            set(state, *link, LinkCondition::Delayed { millis, jitter_millis })
+        }
+        Command::Partition { grudge } => {
+            let cuts = grudge.cuts();
+            for link in &cuts {
+                known_link(state, *link)?;
+            }
+            let cuts: BTreeSet<_> = cuts.into_iter().collect();
+            Ok(state
+                .links
+                .iter()
+                .filter_map(|(link, now)| match (cuts.contains(link), now.condition) {
+                    (true, LinkCondition::Cut) => None,
+                    (true, LinkCondition::Open | LinkCondition::Delayed { .. }) => {
+                        Some(Effect::Set(*link, LinkCondition::Cut))
+                    }
+                    (false, LinkCondition::Cut) => Some(Effect::Set(*link, LinkCondition::Open)),
+                    (false, LinkCondition::Open | LinkCondition::Delayed { .. }) => None,
+                })
+                .collect())
+        }
+        Command::Isolate { member } => {
+            process(state, *member)?;
+            Ok(state
+                .links
+                .iter()
+                .filter(|(link, _)| link.from == *member || link.to == *member)
+                .filter(|(_, now)| now.condition != LinkCondition::Cut)
+                .map(|(link, _)| Effect::Set(*link, LinkCondition::Cut))
+                .collect())
+        }
+        Command::UndoFaults => Ok(undo(state)),
+        Command::StartOver => Ok(vec![Effect::StartOver]),
+        Command::SetWorkload { spec } => {
+            possible(state, spec)?;
+            Ok(vec![Effect::SetWorkload(spec.clone())])
+        }
+        Command::Put { member, key, value } => {
+            process(state, *member)?;
+            key_fits(key)?;
+            value_fits(value)?;
+            let (member, key, value) = (*member, key.clone(), value.clone());
+            Ok(vec![Effect::Put { member, key, value }])
+        }
+        Command::Get { member, key, serializable } => {
+            process(state, *member)?;
+            key_fits(key)?;
+            let (member, key, serializable) = (*member, key.clone(), *serializable);
+            Ok(vec![Effect::Get { member, key, serializable }])
+        }
+        Command::Invoke { member, call, deadline_millis } => {
+            process(state, *member)?;
+            call_fits(call)?;
+            deadline_fits(*deadline_millis)?;
+            let (member, call, deadline_millis) = (*member, call.clone(), *deadline_millis);
+            Ok(vec![Effect::Invoke { member, call, deadline_millis }])
+        }
+        Command::ReadBack => {
+            let up = |member: &MemberState| matches!(member.process, Process::Up { .. });
+            let members: Vec<_> =
+                state.members.iter().filter(|(_, m)| up(m)).map(|(&no, _)| no).collect();
+            if members.is_empty() {
+                return Err("no member is up to be read; restart one first".into());
+            }
+            Ok(vec![Effect::ReadBack(members)])
+        }
+        Command::SetToken { member, token } => match &process(state, *member)?.process {
+            Process::Planned | Process::Down { .. } => {
+                token_fits(token)?;
+                Ok(vec![Effect::SetToken { member: *member, token: token.clone() }])
+            }
+            Process::Up { .. } | Process::Paused { .. } => {
+                Err(format!("{member} still runs with its token; crash or stop it first"))
+            }
+        },
+    }
+}
+
+/// Heals every link, resumes every paused process, starts every process that is down.
+fn undo(state: &LabState) -> Vec<Effect> {
+    let links = state
+        .links
+        .iter()
+        .filter(|(_, now)| now.condition != LinkCondition::Open)
+        .map(|(link, _)| Effect::Set(*link, LinkCondition::Open));
+    let processes = state.members.iter().filter_map(|(member, now)| match now.process {
+        Process::Up { .. } => None,
+        Process::Paused { .. } => Some(Effect::Resume(*member)),
+        Process::Planned | Process::Down { .. } => Some(Effect::Start(*member)),
+    });
+    links.chain(processes).collect()
+}
+
+fn already_down(member: MemberNo) -> String {
+    format!("{member} is already down; restart it first")
+}
+
+fn process(state: &LabState, member: MemberNo) -> Result<&MemberState, String> {
+    state.members.get(&member).ok_or_else(|| {
+        let members: Vec<_> = state.members.keys().map(ToString::to_string).collect();
+        format!("there is no {member}; the members are {}", members.join(", "))
+    })
+}
+
+fn known_link(state: &LabState, link: Link) -> Result<LinkCondition, String> {
+    process(state, link.from)?;
+    process(state, link.to)?;
+    let known = state.links.get(&link).map(|now| now.condition);
+    known.ok_or_else(|| format!("there is no link from {} to itself", link.from))
+}
+
+fn set(state: &LabState, link: Link, condition: LinkCondition) -> Result<Vec<Effect>, String> {
+    if known_link(state, link)? == condition {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Effect::Set(link, condition)])
+}
+
+fn key_fits(key: &str) -> Result<(), String> {
+    if key.is_empty() {
+        return Err("a key has at least one character".into());
+    }
+    if key.len() > MAX_KEY_BYTES {
+        return Err(format!("a key is at most {MAX_KEY_BYTES} bytes here"));
+    }
+    Ok(())
+}
+
+fn value_fits(value: &str) -> Result<(), String> {
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(format!("a value is at most {MAX_VALUE_BYTES} bytes here"));
+    }
+    Ok(())
+}
+
+fn call_fits(call: &Call) -> Result<(), String> {
+    match call {
+        Call::Put { key, value } => key_fits(key).and_then(|()| value_fits(value)),
+        Call::Get { key, serializable: _ } | Call::Delete { key } => key_fits(key),
+        Call::LeaseGrant { ttl_seconds } if *ttl_seconds == 0 => {
+            Err("a lease lives at least one second".into())
+        }
+        Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } => Ok(()),
+    }
+}
+
+fn deadline_fits(millis: u32) -> Result<(), String> {
+    if (1..=MAX_DEADLINE_MILLIS).contains(&millis) {
+        Ok(())
+    } else {
+        Err(format!("a client waits 1 to {MAX_DEADLINE_MILLIS} ms"))
+    }
+}
+
+fn token_fits(token: &str) -> Result<(), String> {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
+    if token.len() <= 100 && token.chars().all(plain) {
+        Ok(())
+    } else {
+        Err("a cluster token is at most 100 letters, digits and -_. here".into())
+    }
+}
+
+fn possible(state: &LabState, spec: &WorkloadSpec) -> Result<(), String> {
+    let WorkloadSpec {
+        puts_per_second,
+        reads_per_second,
+        serializable_reads: _,
+        keys,
+        value_bytes,
+        deadline_millis,
+        members,
+    } = spec;
+    if *puts_per_second > MAX_RATE || *reads_per_second > MAX_RATE {
+        return Err(format!(
+            "a workload has at most {MAX_RATE} puts and {MAX_RATE} reads a second"
+        ));
+    }
+    if !(1..=MAX_KEYS).contains(keys) {
+        return Err(format!("a workload has 1 to {MAX_KEYS} keys"));
+    }
+    if *value_bytes as usize > MAX_VALUE_BYTES {
+        return Err(format!("a workload's values are at most {MAX_VALUE_BYTES} bytes"));
+    }
+    deadline_fits(*deadline_millis)?;
+    for member in members {
+        process(state, *member)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lab_protocol::{Ended, Event, Grudge, MemberPlan, Numbered};
+
+    use super::*;
+
+    /// Three members: m1 up, m2 down, m3 paused; m1>m2 is cut.
+    fn lab() -> LabState {
+        let members = (1..=3)
+            .map(|no| MemberPlan {
+                member: MemberNo(no),
+                client_url: String::new(),
+                peer_url: String::new(),
+            })
+            .collect();
+        let down = Process::Down { ended: Ended::Signal { number: 9 }, asked: true, wiped: false };
+        let process = |no, process| Event::Process { member: MemberNo(no), process };
+        let events = [
+            Event::RunStarted {
+                run: "r".into(),
+                seed: 1,
+                version: String::new(),
+                engine: String::new(),
+                token: String::new(),
+                wall_millis: 0,
+                members,
+            },
+            process(1, Process::Up { pid: 10 }),
+            process(2, down),
+            process(3, Process::Paused { pid: 30 }),
+            Event::LinkChanged { link: link(1, 2), condition: LinkCondition::Cut },
+        ];
+        let mut state = LabState::default();
+        for (seq, event) in (1..).zip(events) {
+            state.apply(&Numbered { seq, at_micros: 0, event }, true);
+        }
+        state
+    }
+
+    fn link(from: u8, to: u8) -> Link {
+        Link { from: MemberNo(from), to: MemberNo(to) }
+    }
+
+    #[test]
+    fn each_command_does_what_it_says_or_says_why_not() {
+        let m = |no| MemberNo(no);
+        let spec = |rate| WorkloadSpec { puts_per_second: rate, ..WorkloadSpec::default() };
+        let heal = |from, to| Effect::Set(link(from, to), LinkCondition::Open);
+        let cut = |from, to| Effect::Set(link(from, to), LinkCondition::Cut);
+        let rows: Vec<(Command, Result<Vec<Effect>, &str>)> = vec![
+            (Command::Crash { member: m(1) }, Ok(vec![Effect::Crash(m(1))])),
+            (Command::Crash { member: m(2) }, Err("m2 is already down; restart it first")),
+            (Command::Crash { member: m(3) }, Ok(vec![Effect::Crash(m(3))])),
+            (Command::Stop { member: m(2) }, Err("m2 is already down; restart it first")),
+            (Command::Pause { member: m(3) }, Err("m3 is paused already; resume it")),
+            (Command::Resume { member: m(1) }, Err("m1 is not paused, it runs")),
+            (Command::Resume { member: m(3) }, Ok(vec![Effect::Resume(m(3))])),
+            (Command::Restart { member: m(1) }, Err("m1 is up; crash or stop it first")),
+            (Command::Restart { member: m(2) }, Ok(vec![Effect::Start(m(2))])),
+            (
+                Command::Wipe { member: m(1) },
+                Err("m1 still runs on its data directory; crash or stop it first"),
+            ),
+            (Command::Wipe { member: m(2) }, Ok(vec![Effect::Wipe(m(2))])),
+            (Command::Wipe { member: m(4) }, Err("there is no m4; the members are m1, m2, m3")),
+            (Command::Cut { link: link(1, 2) }, Ok(vec![])),
+            (Command::Cut { link: link(2, 1) }, Ok(vec![cut(2, 1)])),
+            (Command::Cut { link: link(1, 1) }, Err("there is no link from m1 to itself")),
+            (Command::Heal { link: link(1, 2) }, Ok(vec![heal(1, 2)])),
+            (
+                Command::Delay { link: link(1, 2), millis: 60_000, jitter_millis: 1 },
+                Err("a delay is at most 60000 ms, jitter included"),
+            ),
+            (Command::Isolate { member: m(1) }, Ok(vec![cut(1, 3), cut(2, 1), cut(3, 1)])),
+            (
+                Command::Partition { grudge: Grudge([(m(3), [m(1)].into())].into()) },
+                Ok(vec![heal(1, 2), cut(1, 3)]),
+            ),
+            (Command::UndoFaults, Ok(vec![heal(1, 2), Effect::Start(m(2)), Effect::Resume(m(3))])),
+            (
+                Command::SetWorkload { spec: spec(2_001) },
+                Err("a workload has at most 2000 puts and 2000 reads a second"),
+            ),
+            (Command::SetWorkload { spec: spec(9) }, Ok(vec![Effect::SetWorkload(spec(9))])),
+            (
+                Command::Put { member: m(1), key: String::new(), value: "v".into() },
+                Err("a key has at least one character"),
+            ),
+        ];
+        for (command, expected) in rows {
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(decide(&lab(), &command), expected, "{command:?}");
+        }
+    }
+}

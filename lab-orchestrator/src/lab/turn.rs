@@ -1,0 +1,669 @@
+//! The loop itself: one turn handles one kind of input to its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lab_protocol::{
+    Command, CommandId, Ended, Event, LinkCondition, LinkTraffic, MemberNo, MemberPlan, Process,
+    WorkloadSpec,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::decide::{Effect, decide};
+use super::pending::{Await, Pending, Underway};
+use super::plan::run_name;
+use crate::clients::{CLIENT_EVENTS, ClientSeat, Clients, MakeClients};
+use crate::clock::wall_millis;
+use crate::engine::{MemberSeat, RaftNode};
+use crate::fabric::{Fabric, WireEvent};
+use crate::handle::{Request, SubmitError};
+use crate::journal::JournalWriter;
+use crate::observer::{Expect, Observer};
+use crate::supervisor::{
+    DirectoryError, LabDirectory, Order, Output, ProcessEvent, Reservation, Supervisor,
+};
+
+/// Traffic is told at most this often.
+const TRAFFIC_EVERY: Duration = Duration::from_millis(100);
+
+/// Inputs of one kind that are handled in one turn.
+const BATCH: usize = 1024;
+
+/// At the end of a run, processes have so long to end by themselves.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Commands under way at once; more are refused.
+const UNDERWAY: usize = 256;
+
+/// Last lines that are shown when a process ended by itself.
+const SHOWN_LINES: usize = 5;
+
+/// Everything that the loop owns and acts on.
+pub(super) struct Parts {
+    pub(super) plans: Vec<MemberPlan>,
+    pub(super) ports: Reservation,
+    pub(super) seed: u64,
+    pub(super) engine: RaftNode,
+    pub(super) engine_version: String,
+    pub(super) directory: Arc<LabDirectory>,
+    pub(super) outputs: Arc<BTreeMap<MemberNo, Output>>,
+    pub(super) fabric: Fabric,
+    pub(super) observer: Observer,
+    pub(super) supervisor: Supervisor,
+    pub(super) make_clients: Option<MakeClients>,
+}
+
+/// Everything that the loop hears.
+pub(super) struct Inputs {
+    pub(super) asked: mpsc::Receiver<Request>,
+    pub(super) wires: mpsc::Receiver<WireEvent>,
+    pub(super) observed: mpsc::Receiver<Event>,
+    pub(super) processes: mpsc::Receiver<ProcessEvent>,
+    pub(super) ended: CancellationToken,
+}
+
+/// The lab's own clients and what they report.
+struct Seated {
+    clients: Box<dyn Clients>,
+    reports: mpsc::Receiver<Event>,
+}
+
+/// The loop's state.
+pub(super) struct Loop {
+    parts: Parts,
+    journal: JournalWriter,
+    token: String,
+    clients: Option<Seated>,
+    underway: Underway,
+    last_command: u64,
+    /// Commands whose reading back goes on; each says whether it was complete.
+    readings: JoinSet<(CommandId, bool)>,
+    /// Cluster tokens of members that have one of their own.
+    tokens: BTreeMap<MemberNo, String>,
+    /// Members whose process was ordered to start and has neither run nor failed yet.
+    starting: BTreeSet<MemberNo>,
+    /// Until every process has ended and the new cluster is started.
+    starting_over: bool,
+    /// What was last told of each link.
+    told: Vec<LinkTraffic>,
+    traffic_at: Option<Instant>,
+}
+
+/// One thing that the loop heard.
+enum Heard {
+    Asked(Option<Request>),
+    Wires(Vec<WireEvent>),
+    Observed(Vec<Event>),
+    Reported(Vec<Event>),
+    Process(Option<ProcessEvent>),
+    ReadBack { id: CommandId, complete: bool },
+    TrafficDue,
+    End,
+}
+
+impl Loop {
+    pub(super) fn new(parts: Parts, journal: JournalWriter) -> Self {
+        Self {
+            parts,
+            journal,
+            token: String::new(),
+            clients: None,
+            underway: Underway::default(),
+            last_command: 0,
+            readings: JoinSet::new(),
+            tokens: BTreeMap::new(),
+            starting: BTreeSet::new(),
+            starting_over: false,
+            told: Vec::new(),
+            traffic_at: None,
+        }
+    }
+
+    /// Runs until the lab ends.
+    pub(super) async fn run(
+        mut self,
+        run: String,
+        token: String,
+        hold_back: BTreeSet<MemberNo>,
+        mut inputs: Inputs,
+    ) {
+        self.begin(run, token);
+        let members: Vec<_> = self.parts.plans.iter().map(|plan| plan.member).collect();
+        for member in members.into_iter().filter(|member| !hold_back.contains(member)) {
+            if let Err(why) = self.start(member).await {
+                self.append(Event::Note { text: why });
+            }
+        }
+        loop {
+            self.journal.publish();
+            let heard = self.hear(&mut inputs).await;
+            match heard {
+                Heard::Asked(Some(request)) => self.handle(request, &mut inputs).await,
+                Heard::Asked(None) | Heard::End => break,
+                Heard::Wires(events) => self.wires(events),
+                Heard::Observed(events) => {
+                    for event in events {
+                        self.append(event);
+                    }
+                }
+                Heard::Reported(events) => self.reported(events),
+                Heard::Process(Some(event)) => self.process(event).await,
+                // The supervisor's thread is gone, and with it every process.
+                Heard::Process(None) => break,
+                Heard::ReadBack { id, complete } => self.read_back(id, complete),
+                Heard::TrafficDue => self.traffic(),
+            }
+        }
+        self.finish(inputs).await;
+    }
+
+    /// Waits for the next input. Cancel safe: every source is.
+    async fn hear(&mut self, inputs: &mut Inputs) -> Heard {
+        let (mut wires, mut observed, mut reported) = (Vec::new(), Vec::new(), Vec::new());
+        let traffic_at = self.traffic_at;
+        let clients = &mut self.clients;
+        tokio::select! {
+            () = inputs.ended.cancelled() => Heard::End,
+            request = inputs.asked.recv() => Heard::Asked(request),
+            event = inputs.processes.recv() => Heard::Process(event),
+            _ = inputs.wires.recv_many(&mut wires, BATCH) => Heard::Wires(wires),
+            _ = inputs.observed.recv_many(&mut observed, BATCH) => Heard::Observed(observed),
+            () = reports(clients, &mut reported) => Heard::Reported(reported),
+            Some(Ok((id, complete))) = self.readings.join_next() => Heard::ReadBack { id, complete },
+            () = sleep_until(traffic_at.unwrap_or_else(Instant::now)), if traffic_at.is_some() => {
+                Heard::TrafficDue
+            }
+        }
+    }
+
+    /// The first event of a run, and new clients.
+    fn begin(&mut self, run: String, token: String) {
+        self.token = token.clone();
+        let parts = &self.parts;
+        let event = Event::RunStarted {
+            run,
+            seed: parts.seed,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: parts.engine_version.clone(),
+            token,
+            wall_millis: wall_millis(),
+            members: parts.plans.clone(),
+        };
+        self.clients = parts.make_clients.as_ref().map(|make| {
+            let (events, reports) = mpsc::channel(CLIENT_EVENTS);
+            let seat = ClientSeat { members: parts.plans.clone(), seed: parts.seed, events };
+            Seated { clients: make(seat), reports }
+        });
+        self.told = parts.fabric.traffic();
+        self.append(event);
+    }
+
+    /// Puts an event into the journal and settles the commands that waited for it.
+    fn append(&mut self, event: Event) {
+        let settled = self.underway.settle(&event);
+        self.journal.append(event);
+        for (pending, how) in settled {
+            self.settled(pending.id, pending.reply, how);
+        }
+    }
+
+    fn settled(
+        &mut self,
+        id: CommandId,
+        reply: oneshot::Sender<Result<CommandId, SubmitError>>,
+        how: Result<(), String>,
+    ) {
+        let (event, answer) = match how {
+            Ok(()) => (Event::Done { id }, Ok(id)),
+            Err(why) => {
+                (Event::Refused { id, why: why.clone() }, Err(SubmitError::Refused { id, why }))
+            }
+        };
+        self.journal.append(event);
+        self.journal.publish();
+        reply.send(answer).ok(); // Who asked has left; the journal says what came of it.
+    }
+
+    async fn handle(&mut self, request: Request, inputs: &mut Inputs) {
+        match request {
+            Request::Tell { event } => self.append(event),
+            Request::Command { by, command, reply } => {
+                self.last_command += 1;
+                let id = CommandId(self.last_command);
+                self.append(Event::Asked { id, by, command: command.clone() });
+                // A change of a link then finds room to be reported in.
+                self.drain_wires(inputs);
+                match self.carry_out(id, &command).await {
+                    Ok(awaits) if awaits.is_empty() => self.settled(id, reply, Ok(())),
+                    Ok(awaits) => self.underway.add(Pending { id, awaits, reply }),
+                    Err(why) => self.settled(id, reply, Err(why)),
+                }
+                self.drain_wires(inputs);
+                self.go_on_starting_over().await;
+            }
+        }
+    }
+
+    /// Starts to carry out a command; what must be seen before it is done.
+    async fn carry_out(&mut self, id: CommandId, command: &Command) -> Result<Vec<Await>, String> {
+        if self.starting_over {
+            return Err("the lab is starting over; try again in a moment".into());
+        }
+        if self.underway.len() >= UNDERWAY {
+            return Err(format!("{UNDERWAY} commands are under way already; wait for one"));
+        }
+        let effects = self.journal.with_state(|state| decide(state, command))?;
+        let mut awaits = Vec::new();
+        for effect in effects {
+            awaits.extend(self.act(id, effect).await?);
+        }
+        Ok(awaits)
+    }
+
+    async fn act(&mut self, id: CommandId, effect: Effect) -> Result<Option<Await>, String> {
+        let supervisor = &self.parts.supervisor;
+        match effect {
+            Effect::Start(member) => {
+                self.start(member).await?;
+                Ok(Some(Await::Up(member)))
+            }
+            Effect::Crash(member) => {
+                supervisor.order(Order::Crash(member)).await;
+                Ok(Some(Await::Down(member)))
+            }
+            Effect::Stop(member) => {
+                supervisor.order(Order::Stop(member)).await;
+                Ok(Some(Await::Down(member)))
+            }
+            Effect::Pause(member) => {
+                supervisor.order(Order::Pause(member)).await;
+                Ok(Some(Await::Paused(member)))
+            }
+            Effect::Resume(member) => {
+                supervisor.order(Order::Resume(member)).await;
+                Ok(Some(Await::Up(member)))
+            }
+            Effect::Wipe(member) => {
+                self.wipe(member).await?;
+                Ok(None)
+            }
+            Effect::Set(link, condition) => {
+                Ok(self.parts.fabric.set(link, condition).then_some(Await::Changed(link)))
+            }
+            Effect::StartOver => {
+                self.starting_over = true;
+                for member in self.running() {
+                    self.parts.supervisor.order(Order::Crash(member)).await;
+                }
+                Ok(Some(Await::StartedOver))
+            }
+            Effect::SetWorkload(spec) => {
+                self.seated()?.clients.set_workload(spec.clone());
+                self.append(Event::WorkloadChanged { spec });
+                Ok(None)
+            }
+            Effect::Put { member, key, value } => {
+                let op = self.seated()?.clients.put(member, key, value);
+                Ok(Some(Await::Returned(op)))
+            }
+            Effect::Get { member, key, serializable } => {
+                let op = self.seated()?.clients.get(member, key, serializable);
+                Ok(Some(Await::Returned(op)))
+            }
+            Effect::Invoke { member, call, deadline_millis } => {
+                let deadline = Duration::from_millis(u64::from(deadline_millis));
+                let op = self.seated()?.clients.invoke(member, call, deadline);
+                Ok(Some(Await::Returned(op)))
+            }
+            Effect::ReadBack(members) => {
+                let done = self.seated()?.clients.read_back(&members);
+                self.readings.spawn(async move { (id, done.await.is_ok()) });
+                Ok(Some(Await::ReadBack(id)))
+            }
+            Effect::SetToken { member, token } => {
+                if token.is_empty() {
+                    self.tokens.remove(&member);
+                } else {
+                    self.tokens.insert(member, token);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reading back has ended; all that it reported comes before its command is done.
+    fn read_back(&mut self, id: CommandId, complete: bool) {
+        let mut events = Vec::new();
+        if let Some(seated) = &mut self.clients {
+            while let Ok(event) = seated.reports.try_recv() {
+                events.push(event);
+            }
+        }
+        self.reported(events);
+        let how = if complete {
+            Ok(())
+        } else {
+            Err("the lab's clients could not read back; try again".to_owned())
+        };
+        for (pending, how) in self.underway.met(Await::ReadBack(id), &how) {
+            self.settled(pending.id, pending.reply, how);
+        }
+    }
+
+    fn seated(&mut self) -> Result<&mut Seated, String> {
+        self.clients.as_mut().ok_or_else(|| "this lab runs without clients".to_owned())
+    }
+
+    /// Orders a member's process to start.
+    async fn start(&mut self, member: MemberNo) -> Result<(), String> {
+        if self.starting.contains(&member) {
+            return Err(format!("{member} is being started already"));
+        }
+        let parts = &self.parts;
+        let place = usize::from(member.0) - 1;
+        let data_dir = parts.directory.data_dir(member).map_err(|error| in_full(&error))?;
+        let seat = MemberSeat {
+            member,
+            members: parts.plans.iter().map(|plan| plan.member).collect(),
+            token: self.tokens.get(&member).unwrap_or(&self.token).clone(),
+            data_dir,
+            ports: parts.ports.members[place],
+            proxy_url: parts.fabric.proxy_url(member).expect("every member has a proxy"),
+            output: parts.outputs[&member].clone(),
+        };
+        let launch = parts.engine.launch(&seat);
+        parts.supervisor.order(Order::Start(Box::new(launch))).await;
+        self.starting.insert(member);
+        Ok(())
+    }
+
+    async fn wipe(&mut self, member: MemberNo) -> Result<(), String> {
+        let directory = self.parts.directory.clone();
+        blocking(move || directory.wipe(member)).await.map_err(|error| in_full(&error))?;
+        let process =
+            self.journal.with_state(|state| state.members.get(&member).map(|m| m.process.clone()));
+        if let Some(Process::Down { ended, asked, wiped: _ }) = process {
+            let process = Process::Down { ended, asked, wiped: true };
+            self.append(Event::Process { member, process });
+        }
+        Ok(())
+    }
+
+    /// The second half of starting over: nothing runs any more.
+    async fn started_over(&mut self) {
+        self.end_clients().await;
+        self.starting_over = false;
+        self.tokens.clear();
+        let directory = self.parts.directory.clone();
+        let members: Vec<_> = self.parts.plans.iter().map(|plan| plan.member).collect();
+        let run = run_name();
+        let token = format!("raftlab-{run}");
+        let (all, new_token) = (members.clone(), token.clone());
+        let ports = self.parts.ports.members.clone();
+        let wiped = blocking(move || -> Result<(), DirectoryError> {
+            for member in all {
+                directory.wipe(member)?;
+            }
+            directory.write_record(&new_token, &ports)
+        });
+        if let Err(error) = wiped.await {
+            let text = format!("the lab could not start over: {}", in_full(&error));
+            self.append(Event::Note { text });
+        }
+        self.parts.fabric.start_over();
+        self.begin(run, token);
+        // It is done when every process of the new cluster runs.
+        let ups: Vec<_> = members.iter().map(|&member| Await::Up(member)).collect();
+        let mut how = Ok(());
+        for member in members {
+            if let Err(why) = self.start(member).await {
+                self.append(Event::Note { text: why.clone() });
+                how = Err(why);
+            }
+        }
+        match how {
+            Ok(()) => self.underway.replace(Await::StartedOver, &ups),
+            Err(_) => {
+                for (pending, how) in self.underway.met(Await::StartedOver, &how) {
+                    self.settled(pending.id, pending.reply, how);
+                }
+            }
+        }
+    }
+
+    /// Members whose process runs, is paused, or is about to run.
+    fn running(&self) -> Vec<MemberNo> {
+        self.journal.with_state(|state| {
+            state
+                .members
+                .iter()
+                .filter(|(no, member)| match member.process {
+                    Process::Up { .. } | Process::Paused { .. } => true,
+                    Process::Planned | Process::Down { .. } => self.starting.contains(no),
+                })
+                .map(|(&no, _)| no)
+                .collect()
+        })
+    }
+
+    async fn process(&mut self, event: ProcessEvent) {
+        let observer = &self.parts.observer;
+        let (member, process, note) = match event {
+            ProcessEvent::Up { member, pid } | ProcessEvent::Resumed { member, pid } => {
+                observer.expect(member, Expect::Speech);
+                (member, Process::Up { pid }, None)
+            }
+            ProcessEvent::Paused { member, pid } => {
+                observer.expect(member, Expect::Silence);
+                (member, Process::Paused { pid }, None)
+            }
+            ProcessEvent::Ended { member, ended, asked, last_lines } => {
+                observer.expect(member, Expect::Nothing);
+                self.parts.fabric.process_ended(member);
+                let note = (!asked).then(|| last_words(member, &ended, &last_lines));
+                (member, Process::Down { ended, asked, wiped: false }, note)
+            }
+        };
+        self.starting.remove(&member);
+        self.append(Event::Process { member, process });
+        if let Some(text) = note {
+            self.append(Event::Note { text });
+        }
+        self.go_on_starting_over().await;
+    }
+
+    /// When the lab starts over: starts the new cluster once nothing of the old one runs.
+    async fn go_on_starting_over(&mut self) {
+        if self.starting_over && self.running().is_empty() {
+            self.started_over().await;
+        }
+    }
+
+    fn drain_wires(&mut self, inputs: &mut Inputs) {
+        let mut events = Vec::new();
+        while let Ok(event) = inputs.wires.try_recv() {
+            events.push(event);
+        }
+        self.wires(events);
+    }
+
+    fn wires(&mut self, events: Vec<WireEvent>) {
+        if events.is_empty() {
+            return;
+        }
+        for event in events {
+            self.append(match event {
+                WireEvent::Sent(message) => Event::Message(message),
+                WireEvent::Lost { number, why } => Event::MessageLost { number, why },
+                WireEvent::Changed { link, condition } => Event::LinkChanged { link, condition },
+            });
+        }
+        self.traffic_at.get_or_insert_with(|| Instant::now() + TRAFFIC_EVERY);
+    }
+
+    /// Tells what went over the links that changed; again later if something is under way.
+    fn traffic(&mut self) {
+        let now = self.parts.fabric.traffic();
+        let changed: Vec<_> = now
+            .iter()
+            .zip(&self.told)
+            .filter(|(now, told)| now != told)
+            .map(|(now, _)| *now)
+            .collect();
+        let under_way = now.iter().any(|link| link.sent != link.landed + link.lost);
+        self.told = now;
+        if !changed.is_empty() {
+            self.append(Event::Traffic { links: changed });
+        }
+        self.traffic_at = under_way.then(|| Instant::now() + TRAFFIC_EVERY);
+    }
+
+    fn reported(&mut self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::Invoked { .. }
+                | Event::Returned { .. }
+                | Event::Reconnected { .. }
+                | Event::ReadBack(_)
+                | Event::Note { .. } => self.append(event),
+                other => {
+                    tracing::error!(?other, "clients may report operations only");
+                }
+            }
+        }
+    }
+
+    /// Ends the clients, hearing what they still report.
+    async fn end_clients(&mut self) {
+        let Some(Seated { clients, mut reports }) = self.clients.take() else { return };
+        let mut shutdown = clients.shutdown();
+        let mut ended = false;
+        loop {
+            let mut events = Vec::new();
+            tokio::select! {
+                () = &mut shutdown, if !ended => ended = true,
+                count = reports.recv_many(&mut events, BATCH) => {
+                    self.reported(events);
+                    if count == 0 {
+                        break;
+                    }
+                }
+            }
+            if ended && reports.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// Heals everything, ends everything, in order.
+    async fn finish(mut self, mut inputs: Inputs) {
+        inputs.asked.close();
+        while let Ok(request) = inputs.asked.try_recv() {
+            match request {
+                Request::Tell { event } => self.append(event),
+                Request::Command { reply, .. } => {
+                    reply.send(Err(SubmitError::Ended)).ok(); // Who asked has left already.
+                }
+            }
+        }
+        if self.clients.is_some() {
+            let spec = WorkloadSpec::idle();
+            let runs = self.journal.with_state(|state| {
+                state.workload.as_ref().is_some_and(|workload| !workload.is_idle())
+            });
+            if runs {
+                self.append(Event::WorkloadChanged { spec });
+            }
+            self.end_clients().await;
+        }
+        let links: Vec<_> = self.told.iter().map(|told| told.link).collect();
+        for link in links {
+            self.parts.fabric.set(link, LinkCondition::Open);
+            self.drain_wires(&mut inputs);
+        }
+        for pending in self.underway.clear() {
+            pending.reply.send(Err(SubmitError::Ended)).ok(); // Who asked has left already.
+        }
+        self.stop_all(&mut inputs).await;
+        self.drain_wires(&mut inputs);
+        self.traffic();
+        self.append(Event::RunEnded);
+        self.journal.publish();
+        let Parts { supervisor, fabric, .. } = self.parts;
+        fabric.close().await;
+        // Waits for the thread, which kills what has not ended by now.
+        blocking(move || drop(supervisor)).await;
+    }
+
+    async fn stop_all(&mut self, inputs: &mut Inputs) {
+        for order in [Order::Stop, Order::Crash] {
+            let deadline = Instant::now() + STOP_DEADLINE;
+            for member in self.running() {
+                self.parts.supervisor.order(order(member)).await;
+            }
+            while !self.running().is_empty() {
+                let event = tokio::select! {
+                    event = timeout_at(deadline, inputs.processes.recv()) => event,
+                    // Members must not wait to be heard while they end.
+                    Some(event) = inputs.observed.recv() => {
+                        self.append(event);
+                        continue;
+                    }
+                };
+                match event {
+                    Ok(Some(event)) => self.process(event).await,
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+    }
+}
+
+/// Reads what the clients report; never returns without clients.
+async fn reports(clients: &mut Option<Seated>, events: &mut Vec<Event>) {
+    match clients {
+        Some(seated) if !seated.reports.is_closed() || !seated.reports.is_empty() => {
+            seated.reports.recv_many(events, BATCH).await;
+        }
+        Some(_) | None => std::future::pending().await,
+    }
+}
+
+/// What a person is told when a process ended that nobody asked to.
+fn last_words(member: MemberNo, ended: &Ended, lines: &[String]) -> String {
+    let how = match ended {
+        Ended::Exit { code } => format!("ended by itself with exit code {code}"),
+        Ended::Signal { number } => format!("was ended by signal {number}, not by the lab"),
+        Ended::NotStarted { why } => return format!("{member} did not start: {why}"),
+    };
+    let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+    if shown.is_empty() {
+        format!("{member} {how}; it printed nothing")
+    } else {
+        format!("{member} {how}; its last lines: {}", shown.join(" | "))
+    }
+}
+
+/// An error with all that caused it, in one line.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Does something slow on a thread for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
