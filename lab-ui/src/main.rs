@@ -1,3 +1,5 @@
-//! Placeholder.
+//! Puts the page into the document.
 
-fn main() {}
+fn main() {
+    yew::Renderer::<lab_ui::app::App>::new().render();
+}

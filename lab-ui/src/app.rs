@@ -1,0 +1,516 @@
+//! The root: owns the store and what a person looks at, and hands summaries down.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use lab_protocol::{Command, Link, LinkCondition, MemberNo};
+use wasm_bindgen::{JsCast as _, closure::Closure};
+use web_sys::{Element, KeyboardEvent, Window};
+use yew::prelude::*;
+
+use crate::{
+    feed::{Feed, page_millis},
+    model::{Connection, Store, Summary},
+    scene::Theme,
+    view::{
+        Action, Deed,
+        break_panel::{BreakPanel, PartitionEditor},
+        clients::Clients,
+        frames::{self, Frames, Gaze, Pointing},
+        marks::told,
+        right::Right,
+        stage::Stage,
+        states::NoSession,
+        tape_bar::TapeBar,
+        top::Top,
+    },
+};
+
+/// How often the panels look at the store.
+const TICK_MILLIS: i32 = 100;
+
+/// Where the theme is remembered.
+const THEME_KEY: &str = "raftlab.theme";
+
+/// The page.
+pub struct App {
+    store: Rc<RefCell<Store>>,
+    gaze: Rc<RefCell<Gaze>>,
+    frames: Rc<RefCell<Option<Frames>>>,
+    feed: Option<Feed>,
+    summary: Rc<Summary>,
+    version: u64,
+    pointing: Pointing,
+    listeners: Vec<Listener>,
+    editing: bool,
+    drawer: bool,
+    embed: bool,
+    back_micros: u64,
+    held: bool,
+    shown: TapeShown,
+    renamed_micros: u64,
+    spoken: u64,
+    speech: String,
+}
+
+/// What the tape's bar shows of the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct TapeShown {
+    now_deciseconds: u64,
+    oldest_micros: u64,
+}
+
+/// What happens to the page.
+#[derive(Debug)]
+pub enum Msg {
+    /// A tenth of a second has passed.
+    Tick,
+    /// Something a person wants.
+    Act(Action),
+    /// A key was pressed.
+    Key(KeyboardEvent),
+    /// The page can be seen again, or no longer.
+    Visible(bool),
+}
+
+/// A callback of the document or a timer, held as long as the page.
+struct Listener {
+    _closure: Closure<dyn FnMut(web_sys::Event)>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App")
+    }
+}
+
+impl Component for App {
+    type Message = Msg;
+    type Properties = ();
+
+    fn create(ctx: &Context<Self>) -> Self {
+        let store = Rc::new(RefCell::new(Store::default()));
+        let gaze = Rc::new(RefCell::new(Gaze::default()));
+        let frames = Rc::new(RefCell::new(None));
+        let act = ctx.link().callback(Msg::Act);
+        let pointing = frames::pointing(&frames, &gaze, &act);
+        Self {
+            store,
+            gaze,
+            frames,
+            feed: None,
+            summary: Rc::new(Summary::default()),
+            version: 0,
+            pointing,
+            listeners: Vec::new(),
+            editing: false,
+            drawer: false,
+            embed: false,
+            back_micros: 0,
+            held: false,
+            shown: TapeShown::default(),
+            renamed_micros: 0,
+            spoken: 0,
+            speech: String::new(),
+        }
+    }
+
+    fn update(&mut self, _ctx: &Context<Self>, msg: Msg) -> bool {
+        match msg {
+            Msg::Tick => self.tick(),
+            Msg::Act(action) => self.act(action),
+            Msg::Key(event) => self.key(&event),
+            Msg::Visible(visible) => {
+                if let (true, Some(feed)) = (visible, &self.feed) {
+                    feed.resync();
+                }
+                false
+            }
+        }
+    }
+
+    fn view(&self, ctx: &Context<Self>) -> Html {
+        if self.summary.connection == Connection::NoSession {
+            return html! { <NoSession /> };
+        }
+        let act = ctx.link().callback(Msg::Act);
+        let summary = &self.summary;
+        let gaze = self.gaze.borrow();
+        let selected = gaze.selected;
+        let closed = self.closed();
+        let members: Vec<_> = summary.members.iter().map(|member| member.no).collect();
+        let class =
+            classes!("lab", self.drawer.then_some("drawer"), self.embed.then_some("embed"),);
+        let leader = summary.leader.map(|(no, _)| no);
+        html! {
+            <div {class}>
+                <Top run={summary.run.clone()} cluster={summary.cluster} theme={gaze.theme}
+                    connection={summary.connection} may_command={summary.may_command}
+                    drawer={self.drawer} on_action={act.clone()} />
+                <aside class="left" aria-label="What to do">
+                    <Now leader={summary.leader} known={summary.known} lost={summary.quorum.lost}
+                        faults={summary.faults} />
+                    <BreakPanel members={summary.members.clone()} {selected} {closed}
+                        faults={summary.faults} editing={self.editing} on_action={act.clone()} />
+                    if self.editing {
+                        <PartitionEditor members={members.clone()} {leader} {closed}
+                            on_action={act.clone()} />
+                    } else {
+                        <Clients {members} workload={summary.workload.clone()}
+                            results={summary.results.clone()} {closed} on_action={act.clone()} />
+                    }
+                </aside>
+                <Stage summary={summary.clone()} {selected} pointing={self.pointing.clone()}
+                    on_action={act.clone()} />
+                <Right summary={summary.clone()} {selected} {closed} on_action={act.clone()} />
+                <TapeBar label={summary.tape_label.clone()} back_micros={self.back_micros}
+                    now_deciseconds={self.shown.now_deciseconds} held={self.held}
+                    connection={summary.connection}
+                    oldest_micros={self.shown.oldest_micros} live={summary.may_command}
+                    span_seconds={gaze.tape_span_micros / 1_000_000} on_action={act} />
+                <p class="seen-by-readers" aria-live="polite" id="speech">{self.speech.clone()}</p>
+            </div>
+        }
+    }
+
+    fn rendered(&mut self, ctx: &Context<Self>, first_render: bool) {
+        if first_render {
+            self.begin(ctx);
+        }
+        let held = self.frames.borrow().is_some();
+        match self.summary.connection == Connection::NoSession {
+            // Its canvases are gone.
+            true => drop(self.frames.borrow_mut().take()),
+            false if !held => {
+                let frames = Frames::start(Rc::clone(&self.store), Rc::clone(&self.gaze));
+                *self.frames.borrow_mut() = frames;
+            }
+            false => {}
+        }
+    }
+}
+
+impl App {
+    /// Reads the surroundings and begins to listen.
+    fn begin(&mut self, ctx: &Context<Self>) {
+        let Some(window) = web_sys::window() else { return };
+        let search = window.location().search().unwrap_or_default();
+        self.embed = search.contains("embed=1");
+        self.gaze.borrow_mut().theme = theme_of(&window);
+        self.store.borrow_mut().flights.still = asks(&window, "(prefers-reduced-motion: reduce)");
+        self.feed = Some(Feed::start(Rc::clone(&self.store)));
+        let link = ctx.link().clone();
+        let tick = Closure::new(move |_: web_sys::Event| link.send_message(Msg::Tick));
+        window
+            .set_interval_with_callback_and_timeout_and_arguments_0(
+                tick.as_ref().unchecked_ref(),
+                TICK_MILLIS,
+            )
+            .ok(); // Only a window that is going away refuses.
+        self.listeners.push(Listener { _closure: tick });
+        let Some(document) = window.document() else { return };
+        let link = ctx.link().clone();
+        let key = Closure::new(move |event: web_sys::Event| {
+            if let Ok(event) = event.dyn_into::<KeyboardEvent>() {
+                link.send_message(Msg::Key(event));
+            }
+        });
+        let listening = key.as_ref().unchecked_ref();
+        document.add_event_listener_with_callback("keydown", listening).ok(); // Never refused.
+        self.listeners.push(Listener { _closure: key });
+        let link = ctx.link().clone();
+        let seen = document.clone();
+        let visible = Closure::new(move |_: web_sys::Event| {
+            link.send_message(Msg::Visible(!seen.hidden()));
+        });
+        let listening = visible.as_ref().unchecked_ref();
+        document.add_event_listener_with_callback("visibilitychange", listening).ok(); // As above.
+        self.listeners.push(Listener { _closure: visible });
+    }
+
+    /// Why no command is accepted now.
+    fn closed(&self) -> Option<&'static str> {
+        match (self.summary.connection, self.summary.may_command) {
+            (Connection::Live, true) => None,
+            (Connection::Live, false) => Some("this is a recording: nothing can be changed"),
+            (Connection::Connecting, _) => Some("the lab has not answered yet"),
+            (Connection::Lost | Connection::NoSession, _) => Some("the lab is not heard"),
+        }
+    }
+
+    /// Looks at the store; says whether a panel must be drawn again.
+    fn tick(&mut self) -> bool {
+        let store = self.store.borrow();
+        let now = store.clock.now(page_millis());
+        let oldest = store.state.as_ref().map_or(0, |state| {
+            now.saturating_sub(state.tape.first_bucket * lab_protocol::tape::BUCKET_MICROS)
+        });
+        let mut changed = false;
+        if store.version != self.version {
+            self.version = store.version;
+            let summary = Summary::of(&store, &self.summary);
+            if *self.summary != summary {
+                self.summary = Rc::new(summary);
+                changed = true;
+            }
+        }
+        let mut gaze = self.gaze.borrow_mut();
+        let known = |no: &MemberNo| self.summary.member(*no).is_some();
+        if !gaze.selected.as_ref().is_some_and(known) {
+            gaze.selected = store.first_choice();
+            changed |= gaze.selected.is_some();
+        }
+        // Twice a second: a text that changes more often cannot be read.
+        if gaze.newest != self.summary.newest_entry && now >= self.renamed_micros + 500_000 {
+            gaze.newest.clone_from(&self.summary.newest_entry);
+            self.renamed_micros = now;
+        }
+        if now < self.renamed_micros {
+            self.renamed_micros = 0;
+        }
+        if let Some(until) = gaze.tape_until {
+            self.back_micros = now.saturating_sub(until);
+        }
+        let shown =
+            TapeShown { now_deciseconds: now / 100_000, oldest_micros: oldest / 100_000 * 100_000 };
+        changed |= shown != self.shown;
+        self.shown = shown;
+        drop((store, gaze));
+        changed |= self.speak();
+        if let Some(frames) = self.frames.borrow().as_ref() {
+            frames.wake();
+        }
+        changed
+    }
+
+    /// Puts the newest lines into the live region, all that came since the last time as one text,
+    /// and no more often than each 1.5 s: a line may still gain words, and nobody wants to be
+    /// interrupted ten times a second.
+    fn speak(&mut self) -> bool {
+        const REST_MICROS: u64 = 1_500_000;
+        let now = self.shown.now_deciseconds * 100_000;
+        let Some(last) = self.summary.story.last() else { return false };
+        if last.number == self.spoken || now.saturating_sub(last.at_micros) < REST_MICROS {
+            return false;
+        }
+        let fresh = self.summary.story.iter().rev().take_while(|line| line.number > self.spoken);
+        let mut texts: Vec<_> = fresh.take(4).map(|line| line.text.as_str()).collect();
+        texts.reverse();
+        self.speech = texts.join(" ");
+        self.spoken = last.number;
+        true
+    }
+
+    fn act(&mut self, action: Action) -> bool {
+        match action {
+            Action::Ask(command) => {
+                if let (None, Some(feed)) = (self.closed(), &self.feed) {
+                    feed.ask(command);
+                }
+                false
+            }
+            Action::Select(no) => {
+                self.gaze.borrow_mut().selected = Some(no);
+                true
+            }
+            Action::Hover(link) => {
+                self.gaze.borrow_mut().link = link;
+                false
+            }
+            Action::Toggle(link) => {
+                let command = self.toggle(link);
+                self.act(Action::Ask(command))
+            }
+            Action::EditPartition(open) => {
+                self.editing = open;
+                true
+            }
+            Action::ToggleTheme => {
+                self.toggle_theme();
+                true
+            }
+            Action::ToggleDrawer => {
+                self.drawer = !self.drawer;
+                true
+            }
+            Action::LookBack(back_micros) => {
+                self.look_back(back_micros);
+                true
+            }
+            Action::HoldTape(hold) => {
+                if hold {
+                    self.held = true;
+                    let now = self.store.borrow().clock.now(page_millis());
+                    self.gaze.borrow_mut().tape_until = Some(now);
+                } else {
+                    self.look_back(0);
+                }
+                true
+            }
+            Action::TapeSpan(seconds) => {
+                self.gaze.borrow_mut().tape_span_micros = seconds * 1_000_000;
+                true
+            }
+        }
+    }
+
+    fn look_back(&mut self, back_micros: u64) {
+        self.back_micros = back_micros;
+        self.held = back_micros > 0;
+        let now = self.store.borrow().clock.now(page_millis());
+        self.gaze.borrow_mut().tape_until = self.held.then(|| now.saturating_sub(back_micros));
+    }
+
+    /// Cut what is open, heal what is not.
+    fn toggle(&self, link: Link) -> Command {
+        let known = self.summary.links.iter().find(|known| known.link == link);
+        match known.map_or(LinkCondition::Open, |known| known.condition) {
+            LinkCondition::Open => Command::Cut { link },
+            LinkCondition::Cut | LinkCondition::Delayed { .. } => Command::Heal { link },
+        }
+    }
+
+    fn toggle_theme(&mut self) {
+        let mut gaze = self.gaze.borrow_mut();
+        let (theme, name) = match gaze.theme {
+            Theme::Light => (Theme::Dark, "dark"),
+            Theme::Dark => (Theme::Light, "light"),
+        };
+        gaze.theme = theme;
+        let Some(window) = web_sys::window() else { return };
+        let root = window.document().and_then(|document| document.document_element());
+        if let Some(root) = root {
+            root.set_attribute("data-theme", name).ok(); // The name is valid.
+        }
+        if let Ok(Some(storage)) = window.local_storage() {
+            storage.set_item(THEME_KEY, name).ok(); // Forbidden or full: then it is not remembered.
+        }
+    }
+
+    fn key(&mut self, event: &KeyboardEvent) -> bool {
+        if event.ctrl_key() || event.meta_key() || event.alt_key() || event.repeat() {
+            return false;
+        }
+        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        let tag = target.as_ref().map(Element::tag_name).unwrap_or_default();
+        let typing = matches!(tag.as_str(), "INPUT" | "SELECT" | "TEXTAREA");
+        if typing {
+            return false;
+        }
+        let key = event.key();
+        match key.as_str() {
+            "ArrowLeft" | "ArrowUp" => self.go_round(target.as_ref(), event, false),
+            "ArrowRight" | "ArrowDown" => self.go_round(target.as_ref(), event, true),
+            " " if tag != "BUTTON" && tag != "SUMMARY" => {
+                event.prevent_default();
+                self.act(Action::HoldTape(!self.held))
+            }
+            "Escape" if self.editing => self.act(Action::EditPartition(false)),
+            _ => {
+                let upper = key.to_uppercase();
+                let deed = Deed::ALL.into_iter().find(|deed| deed.key() == upper);
+                deed.is_some_and(|deed| self.do_deed(deed))
+            }
+        }
+    }
+
+    fn do_deed(&mut self, deed: Deed) -> bool {
+        if deed == Deed::Wipe {
+            // Deleting a disk is asked twice: the key leads to the button.
+            focus("[data-deed='Wipe disk']");
+            return false;
+        }
+        let selected = self.gaze.borrow().selected;
+        let member = selected.and_then(|no| self.summary.member(no));
+        match deed.command(member) {
+            Ok(Some(command)) => self.act(Action::Ask(command)),
+            Ok(None) => self.act(Action::EditPartition(!self.editing)),
+            Err(_) => false,
+        }
+    }
+
+    /// Arrow keys go from member to member, in the order of the ring.
+    fn go_round(&mut self, target: Option<&Element>, event: &KeyboardEvent, forward: bool) -> bool {
+        let on_member = target.is_some_and(|target| target.has_attribute("data-member"));
+        if !on_member {
+            return false;
+        }
+        event.prevent_default();
+        let members = &self.summary.members;
+        let selected = self.gaze.borrow().selected;
+        let place = members.iter().position(|member| Some(member.no) == selected).unwrap_or(0);
+        let count = members.len().max(1);
+        let next = if forward { place + 1 } else { place + count - 1 } % count;
+        let Some(no) = members.get(next).map(|member| member.no) else { return false };
+        let on_ring = target.is_some_and(|target| target.class_list().contains("ring-member"));
+        let place = if on_ring { "#ring-box" } else { ".chips" };
+        focus(&format!("{place} [data-member='{no}']"));
+        self.act(Action::Select(no))
+    }
+}
+
+#[derive(Clone, PartialEq, Properties)]
+struct NowProps {
+    leader: Option<(MemberNo, u64)>,
+    known: bool,
+    lost: bool,
+    faults: bool,
+}
+
+/// The one thing to look at, or to do, now.
+#[component]
+fn Now(props: &NowProps) -> Html {
+    let NowProps { leader, known, lost, faults } = *props;
+    let (question, sub) = match (known, leader, lost) {
+        (false, ..) => ("Waiting for the lab".to_owned(), "Its processes are about to start."),
+        (true, None, true) => (
+            "No majority".to_owned(),
+            "Writes wait and no election can succeed until enough members are up and hear each other.",
+        ),
+        (true, None, false) => (
+            "No leader now".to_owned(),
+            "The members wait for an election timeout, then one of them asks for votes.",
+        ),
+        (true, Some((no, term)), true) => (
+            format!("{no} still says it leads in term {term}"),
+            "It does not hear a majority. What it takes in now cannot be committed.",
+        ),
+        (true, Some((no, term)), false) if faults => (
+            format!("{no} leads in term {term}"),
+            "Something is broken, and the rest carries on. Break more, or undo all faults.",
+        ),
+        (true, Some((no, term)), false) => (
+            format!("{no} leads in term {term}"),
+            "Crash it, and see how long the others need to notice and to agree on a new one.",
+        ),
+    };
+    html! {
+        <section class="card now" aria-label="Now">
+            <p class="question">{told(&question)}</p>
+            <p class="sub">{sub}</p>
+        </section>
+    }
+}
+
+fn theme_of(window: &Window) -> Theme {
+    let kept = window.local_storage().ok().flatten();
+    let kept = kept.and_then(|storage| storage.get_item(THEME_KEY).ok().flatten());
+    match kept.as_deref() {
+        Some("dark") => Theme::Dark,
+        Some("light") => Theme::Light,
+        _ if asks(window, "(prefers-color-scheme: dark)") => Theme::Dark,
+        _ => Theme::Light,
+    }
+}
+
+fn asks(window: &Window, query: &str) -> bool {
+    window.match_media(query).ok().flatten().is_some_and(|list| list.matches())
+}
+
+fn focus(selector: &str) {
+    let document = web_sys::window().and_then(|window| window.document());
+    let found = document.and_then(|document| document.query_selector(selector).ok().flatten());
+    if let Some(element) = found.and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok()) {
+        element.focus().ok(); // An element that cannot be focused stays as it is.
+    }
+}

@@ -1,0 +1,345 @@
+//! What the panels show, as values that can be compared: Yew draws again only when one differs.
+
+use std::rc::Rc;
+
+use lab_protocol::{
+    Call, Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Outcome, Process,
+    WorkloadSpec, story::StoryLine,
+};
+use node_protocol::{Role, Status};
+
+use super::{Connection, Store, quorum::Quorum, wording};
+
+/// Everything the panels show.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// How the page stands with the lab.
+    pub connection: Connection,
+    /// Whether commands are accepted.
+    pub may_command: bool,
+    /// A state has arrived.
+    pub known: bool,
+    /// Name of the run.
+    pub run: String,
+    /// The cluster's identity.
+    pub cluster: Option<u64>,
+    /// The members, ascending.
+    pub members: Rc<Vec<MemberSummary>>,
+    /// The leader, if one is known.
+    pub leader: Option<(MemberNo, u64)>,
+    /// The quorum.
+    pub quorum: Quorum,
+    /// The links, ascending.
+    pub links: Rc<Vec<LinkSummary>>,
+    /// The workload that was asked for last.
+    pub workload: WorkloadSpec,
+    /// The newest single operations, newest first.
+    pub results: Rc<Vec<ResultSummary>>,
+    /// The story, oldest line first.
+    pub story: Rc<Vec<StoryLine>>,
+    /// Grows with each change of the story.
+    pub story_revision: u64,
+    /// Writes acknowledged, failed, unknown.
+    pub writes: (u64, u64, u64),
+    /// The most leaders that one term had.
+    pub leaders_in_a_term: u8,
+    /// Why the last command was not carried out.
+    pub refused: String,
+    /// What the ring shows, in words.
+    pub ring_label: String,
+    /// What the tape shows, in words.
+    pub tape_label: String,
+    /// Any link or process is broken.
+    pub faults: bool,
+    /// The newest entry, in words: index and text.
+    pub newest_entry: String,
+}
+
+/// What a process is doing, as the controls see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Not started yet.
+    Planned,
+    /// Runs.
+    Up,
+    /// Stopped by SIGSTOP.
+    Paused,
+    /// Does not run.
+    Down {
+        /// Its disk was deleted.
+        wiped: bool,
+    },
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberSummary {
+    /// Its number.
+    pub no: MemberNo,
+    /// Its process.
+    pub condition: Condition,
+    /// Its role and term by its own account; of a process that ended, what it believed last.
+    pub role: Option<(Role, u64)>,
+    /// Its identity.
+    pub id: Option<u64>,
+    /// The rows of its table: what, and the fact.
+    pub rows: Vec<(&'static str, String)>,
+    /// One line for a screen reader.
+    pub label: String,
+    /// Every link from and to it is cut.
+    pub isolated: bool,
+}
+
+/// One link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSummary {
+    /// Which.
+    pub link: Link,
+    /// What it does.
+    pub condition: LinkCondition,
+    /// Messages put on it since the run began.
+    pub sent: u64,
+    /// Messages lost on it.
+    pub lost: u64,
+}
+
+/// How a single operation went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// No answer yet.
+    Waits,
+    /// It happened.
+    Ok,
+    /// It did not happen.
+    Failed,
+    /// It may have happened.
+    Unknown,
+}
+
+/// One single operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultSummary {
+    /// Its number.
+    pub op: u64,
+    /// What was asked, such as `put greeting hello`.
+    pub what: String,
+    /// Through which member.
+    pub member: MemberNo,
+    /// How it went.
+    pub told: Told,
+    /// The figure beside it: the latency, or the value that was read.
+    pub detail: String,
+}
+
+impl Summary {
+    /// Looks at the store; `earlier` lends the parts that did not change.
+    pub fn of(store: &Store, earlier: &Self) -> Self {
+        let Some(state) = &store.state else {
+            return Self {
+                connection: store.connection,
+                may_command: store.may_command,
+                workload: WorkloadSpec::idle(),
+                ..Self::default()
+            };
+        };
+        let tape = &state.tape;
+        let leader = state.leader().and_then(|no| {
+            let status = state.members.get(&no)?.status.as_ref()?;
+            Some((no, status.term.0))
+        });
+        let broken = |member: &MemberState| {
+            matches!(member.process, Process::Down { .. } | Process::Paused { .. })
+        };
+        Self {
+            connection: store.connection,
+            may_command: store.may_command,
+            known: true,
+            run: state.run.clone(),
+            cluster: state.members.values().find_map(|member| Some(member.id?.1.0)),
+            members: same(&earlier.members, members(state)),
+            leader,
+            quorum: Quorum::of(state),
+            links: same(&earlier.links, links(state)),
+            workload: state.workload.clone().unwrap_or_else(WorkloadSpec::idle),
+            results: same(&earlier.results, results(state)),
+            story: story(state, earlier),
+            story_revision: state.story.revision(),
+            writes: (tape.writes.ok, tape.writes.fail, tape.writes.info),
+            leaders_in_a_term: tape.most_leaders_in_a_term,
+            refused: store.refused.clone(),
+            ring_label: wording::ring_label(state),
+            tape_label: tape_label(state),
+            faults: state.members.values().any(broken)
+                || state.links.values().any(|link| link.condition != LinkCondition::Open),
+            newest_entry: newest_entry(state),
+        }
+    }
+
+    /// The member with this number.
+    pub fn member(&self, no: MemberNo) -> Option<&MemberSummary> {
+        self.members.iter().find(|member| member.no == no)
+    }
+}
+
+/// Keeps the earlier allocation when the value is the same, so that comparing is a pointer's work.
+fn same<T: PartialEq>(earlier: &Rc<T>, now: T) -> Rc<T> {
+    if **earlier == now { Rc::clone(earlier) } else { Rc::new(now) }
+}
+
+fn members(state: &LabState) -> Vec<MemberSummary> {
+    state
+        .members
+        .iter()
+        .map(|(&no, member)| {
+            let condition = match member.process {
+                Process::Planned => Condition::Planned,
+                Process::Up { .. } => Condition::Up,
+                Process::Paused { .. } => Condition::Paused,
+                Process::Down { wiped, .. } => Condition::Down { wiped },
+            };
+            let role = member.status.as_ref().map(|status| (status.role, status.term.0));
+            let rows = rows(state, no, member);
+            let said = match role {
+                Some((role, term)) => format!("{}, term {term}", wording::role(role)),
+                None => "no status yet".to_owned(),
+            };
+            let label = format!("{no}: {said}; {}", wording::process(member));
+            let isolated = is_isolated(state, no);
+            let id = member.id.map(|(id, _)| id.0);
+            MemberSummary { no, condition, role, id, rows, label, isolated }
+        })
+        .collect()
+}
+
+fn is_isolated(state: &LabState, no: MemberNo) -> bool {
+    let mut mine =
+        state.links.iter().filter(|(link, _)| link.from == no || link.to == no).peekable();
+    mine.peek().is_some() && mine.all(|(_, link)| link.condition == LinkCondition::Cut)
+}
+
+fn rows(state: &LabState, no: MemberNo, member: &MemberState) -> Vec<(&'static str, String)> {
+    let process = wording::process(member);
+    let Some(status) = &member.status else {
+        return vec![("Role", "n/a".to_owned()), ("Process", process)];
+    };
+    let leader = wording::believed_leader(state, no);
+    let told = leader.map_or_else(|| "nobody".to_owned(), |leader| leader.to_string());
+    let mut rows = vec![
+        ("Role", format!("{}, term {}", wording::role(status.role), status.term)),
+        ("Votes", votes(state, no, status)),
+        ("Its leader", told),
+        (
+            "Last, committed, applied",
+            format!("{}, {}, {}", status.last, status.commit, status.applied),
+        ),
+        ("fsync, last", wording::latency(status.fsync_last_micros.into())),
+        ("Waiting here", waiting(status)),
+        ("Process", process),
+    ];
+    match member.feed {
+        Feed::Live => {}
+        Feed::Quiet | Feed::Lost => rows.push(("Heard", "no longer".to_owned())),
+    }
+    rows
+}
+
+fn votes(state: &LabState, no: MemberNo, status: &Status) -> String {
+    let needed = status.voters.len() / 2 + 1;
+    match (status.role, state.story.ballots.get(&no)) {
+        (Role::Candidate | Role::PreCandidate, Some(ballot)) => {
+            format!("{} of {needed} needed", ballot.granted.len())
+        }
+        (Role::Learner, _) => "has none".to_owned(),
+        _ => match status.vote.and_then(|id| state.member_of(id)) {
+            Some(to) if to == no => "for itself".to_owned(),
+            Some(to) => format!("for {to}"),
+            None => "none in this term".to_owned(),
+        },
+    }
+}
+
+fn waiting(status: &Status) -> String {
+    match (status.waiting_proposals, status.waiting_reads) {
+        (0, 0) => "nothing".to_owned(),
+        (writes, 0) => format!("{writes} writes"),
+        (0, reads) => format!("{reads} reads"),
+        (writes, reads) => format!("{writes} writes, {reads} reads"),
+    }
+}
+
+fn links(state: &LabState) -> Vec<LinkSummary> {
+    state
+        .links
+        .iter()
+        .map(|(&link, known)| LinkSummary {
+            link,
+            condition: known.condition,
+            sent: known.traffic.sent,
+            lost: known.traffic.lost,
+        })
+        .collect()
+}
+
+fn results(state: &LabState) -> Vec<ResultSummary> {
+    state
+        .tape
+        .asked
+        .iter()
+        .rev()
+        .map(|asked| {
+            let what = match &asked.call {
+                Call::Put { key, value } => format!("put {key} {value}"),
+                Call::Get { key, serializable: false } => format!("get {key}"),
+                Call::Get { key, serializable: true } => format!("get {key} (serializable)"),
+                Call::Delete { key } => format!("delete {key}"),
+                Call::LeaseGrant { ttl_seconds } => format!("lease grant {ttl_seconds}"),
+                Call::LeaseTimeToLive { lease } => format!("lease ttl {lease:x}"),
+            };
+            let (told, detail) = match &asked.returned {
+                None => (Told::Waits, String::new()),
+                Some((at, Outcome::Ok(answer))) => {
+                    let latency = wording::latency(at.saturating_sub(asked.at_micros));
+                    let detail = match (&asked.call, &answer.value) {
+                        (Call::Get { .. }, Some((value, _))) => format!("{value}, {latency}"),
+                        (Call::Get { .. }, None) => format!("no such key, {latency}"),
+                        _ => latency,
+                    };
+                    (Told::Ok, detail)
+                }
+                Some((_, Outcome::Fail { error })) => (Told::Failed, error.clone()),
+                Some((_, Outcome::Info { error })) => (Told::Unknown, error.clone()),
+            };
+            ResultSummary { op: asked.op.0, what, member: asked.member, told, detail }
+        })
+        .collect()
+}
+
+fn story(state: &LabState, earlier: &Summary) -> Rc<Vec<StoryLine>> {
+    if earlier.run == state.run && earlier.story_revision == state.story.revision() {
+        return Rc::clone(&earlier.story);
+    }
+    Rc::new(state.story.lines.iter().cloned().collect())
+}
+
+fn tape_label(state: &LabState) -> String {
+    let tape = &state.tape;
+    let leader = tape.leaders.back().map_or_else(
+        || "no leader so far".to_owned(),
+        |span| format!("last leader {} in term {}", span.member, span.term),
+    );
+    let gap = tape.gaps.back().map_or_else(String::new, |gap| {
+        format!(
+            "; the last pause without an acknowledged write was {}",
+            wording::latency(gap.micros())
+        )
+    });
+    format!("Tape of the last minutes: {} faults, {leader}{gap}", tape.faults.len())
+}
+
+fn newest_entry(state: &LabState) -> String {
+    let newest = state.members.values().filter_map(|member| member.briefs.back());
+    newest.max_by_key(|brief| brief.index).map_or_else(String::new, |brief| {
+        let text = if brief.text.is_empty() { "empty, of a new leader" } else { &brief.text };
+        format!("{} {text}", brief.index)
+    })
+}

@@ -1,0 +1,121 @@
+//! Text and controls: what can be read, focused and pressed.
+//!
+//! Components take values that can be compared and emit an [`Action`]; none of them keeps a truth
+//! of its own except what a person is typing.
+
+pub mod break_panel;
+pub mod clients;
+pub mod frames;
+pub mod links;
+pub mod marks;
+pub mod right;
+pub mod stage;
+pub mod states;
+pub mod tape_bar;
+pub mod top;
+
+use lab_protocol::{Command, Link, MemberNo};
+
+use crate::model::summary::{Condition, MemberSummary};
+
+/// What a person wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Something of the lab.
+    Ask(Command),
+    /// To look at another member.
+    Select(MemberNo),
+    /// To see a link marked on the ring, or none.
+    Hover(Option<Link>),
+    /// To cut or heal a link, whichever it is not.
+    Toggle(Link),
+    /// To open or close the editor of partitions.
+    EditPartition(bool),
+    /// Light or dark.
+    ToggleTheme,
+    /// The right column of a middling screen, open or closed.
+    ToggleDrawer,
+    /// The tape to end so many microseconds before now; 0 follows.
+    LookBack(u64),
+    /// The tape to stand still at what it shows, or to go on.
+    HoldTape(bool),
+    /// The tape to show so many seconds.
+    TapeSpan(u64),
+}
+
+/// What can be done to a member, in the order of the buttons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// SIGKILL.
+    Crash,
+    /// SIGSTOP or SIGCONT, whichever it is not.
+    Pause,
+    /// Start again.
+    Restart,
+    /// Cut every link.
+    Isolate,
+    /// Open the editor.
+    Partition,
+    /// Delete the data directory.
+    Wipe,
+}
+
+impl Deed {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Crash, Self::Pause, Self::Restart, Self::Isolate, Self::Partition, Self::Wipe];
+
+    /// Its key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Crash => "C",
+            Self::Pause => "P",
+            Self::Restart => "R",
+            Self::Isolate => "I",
+            Self::Partition => "S",
+            Self::Wipe => "W",
+        }
+    }
+
+    /// Its name on the button.
+    pub fn name(self, member: Option<&MemberSummary>) -> &'static str {
+        let paused = member.is_some_and(|member| member.condition == Condition::Paused);
+        match self {
+            Self::Crash => "Crash",
+            Self::Pause if paused => "Resume",
+            Self::Pause => "Pause",
+            Self::Restart => "Restart",
+            Self::Isolate => "Isolate",
+            Self::Partition => "Partition",
+            Self::Wipe => "Wipe disk",
+        }
+    }
+
+    /// The command it stands for, or why it cannot be done now.
+    pub fn command(self, member: Option<&MemberSummary>) -> Result<Option<Command>, &'static str> {
+        if self == Self::Partition {
+            return Ok(None);
+        }
+        let Some(member) = member else { return Err("no member is selected") };
+        let no = member.no;
+        let command = match (self, member.condition) {
+            (_, Condition::Planned) => return Err("it has not started yet"),
+            (Self::Crash, Condition::Up | Condition::Paused) => Command::Crash { member: no },
+            (Self::Crash, Condition::Down { .. }) => return Err("it is down already"),
+            (Self::Pause, Condition::Up) => Command::Pause { member: no },
+            (Self::Pause, Condition::Paused) => Command::Resume { member: no },
+            (Self::Pause, Condition::Down { .. }) => return Err("it is down"),
+            (Self::Restart, Condition::Down { .. }) => Command::Restart { member: no },
+            (Self::Restart, Condition::Up | Condition::Paused) => return Err("it runs"),
+            (Self::Isolate, _) if member.isolated => return Err("it is cut off already"),
+            (Self::Isolate, _) => Command::Isolate { member: no },
+            (Self::Wipe, Condition::Down { wiped: false }) => Command::Wipe { member: no },
+            (Self::Wipe, Condition::Down { wiped: true }) => return Err("its disk is empty"),
+            (Self::Wipe, Condition::Up | Condition::Paused) => {
+                return Err("crash it first");
+            }
+            (Self::Partition, _) => return Ok(None),
+        };
+        Ok(Some(command))
+    }
+}

@@ -1,0 +1,187 @@
+//! The right column: the selected member in its own words, the links, then what happened.
+
+use std::rc::Rc;
+
+use lab_protocol::{
+    MemberNo,
+    story::{StoryLine, Tone},
+};
+use yew::prelude::*;
+
+use super::{
+    Action,
+    links::Links,
+    marks::{Badge, told},
+};
+use crate::{
+    model::{
+        Summary,
+        summary::{Condition, MemberSummary},
+        wording,
+    },
+    scene::palette,
+};
+
+/// What the column shows.
+#[derive(Clone, PartialEq, Properties)]
+pub struct RightProps {
+    /// Everything.
+    pub summary: Rc<Summary>,
+    /// The member that is looked at.
+    pub selected: Option<MemberNo>,
+    /// Why no command is accepted, or nothing.
+    pub closed: Option<&'static str>,
+    /// What a person wants.
+    pub on_action: Callback<Action>,
+}
+
+/// The column.
+#[component]
+pub fn Right(props: &RightProps) -> Html {
+    let RightProps { summary, selected, closed, on_action } = props;
+    let member = selected.and_then(|no| summary.member(no)).cloned();
+    let numbers: Vec<_> = summary.members.iter().map(|member| member.no).collect();
+    html! {
+        <aside class="right" id="right" aria-label="The selected member, and what happened">
+            if let Some(member) = member {
+                <Inspector {member} />
+            }
+            if summary.known {
+                <Links members={numbers} links={summary.links.clone()} closed={*closed}
+                    on_action={on_action.clone()} />
+            }
+            <h2 class="heading story-heading"><span>{"What happened"}</span></h2>
+            <Story lines={summary.story.clone()} />
+            if summary.known {
+                <Counters writes={summary.writes} leaders={summary.leaders_in_a_term} />
+            }
+        </aside>
+    }
+}
+
+#[derive(Clone, PartialEq, Properties)]
+struct InspectorProps {
+    member: MemberSummary,
+}
+
+#[component]
+fn Inspector(props: &InspectorProps) -> Html {
+    let MemberSummary { no, condition, role, id, rows, .. } = &props.member;
+    let title = match condition {
+        Condition::Up => format!("{no}, as it sees itself"),
+        Condition::Planned => format!("{no}, not heard yet"),
+        Condition::Paused | Condition::Down { .. } => format!("{no}, what it said last"),
+    };
+    let rows = rows.iter().map(|(name, fact)| {
+        let class = match (*name, role) {
+            ("Role", Some((_, term))) => format!("term{}", palette::term_hue(*term)),
+            ("Process", _) if *condition != Condition::Up => "fault".to_owned(),
+            _ => String::new(),
+        };
+        html! { <tr key={*name}><th scope="row">{*name}</th><td {class}>{fact.clone()}</td></tr> }
+    });
+    html! {
+        <section aria-label={title.clone()} id="inspector">
+            <h2 class="heading"><span>{title}</span>
+                if let Some(id) = id {
+                    <Badge id={*id} groups={2} />
+                }
+            </h2>
+            <div class="card"><table class="inspector"><tbody>{for rows}</tbody></table></div>
+        </section>
+    }
+}
+
+#[derive(Clone, PartialEq, Properties)]
+struct StoryProps {
+    lines: Rc<Vec<StoryLine>>,
+}
+
+/// What happened, newest first: the newest line stands still while the older ones move down.
+#[component]
+fn Story(props: &StoryProps) -> Html {
+    let lines = props.lines.iter().rev().take(120).map(|line| {
+        let class = match line.tone {
+            Tone::Asked => "asked-line",
+            Tone::Seen => "",
+            Tone::Fault => "fault-line",
+            Tone::Holds => "holds-line",
+        };
+        html! { <StoryItem key={line.number} {class} at={line.at_micros} text={line.text.clone()} /> }
+    });
+    html! {
+        <ol class="story" id="story" tabindex="0" aria-label="What happened, newest first">{for lines}</ol>
+    }
+}
+
+#[derive(Clone, PartialEq, Properties)]
+struct StoryItemProps {
+    class: &'static str,
+    at: u64,
+    text: String,
+}
+
+#[component]
+fn StoryItem(props: &StoryItemProps) -> Html {
+    let StoryItemProps { class, at, text } = props;
+    html! { <li class={*class}><time>{wording::clock(*at)}</time><span>{told(text)}</span></li> }
+}
+
+#[derive(Clone, PartialEq, Properties)]
+struct CountersProps {
+    writes: (u64, u64, u64),
+    leaders: u8,
+}
+
+#[component]
+fn Counters(props: &CountersProps) -> Html {
+    let CountersProps { writes: (ok, failed, unknown), leaders } = *props;
+    let (class, said) = match leaders {
+        0 => ("muted", "none yet".to_owned()),
+        1 => ("holds", "at most 1".to_owned()),
+        more => ("fault", format!("{more}")),
+    };
+    html! {
+        <div class="counters">
+            <div class="row"><span>{"Writes acknowledged"}</span>
+                <span class={if ok > 0 { "holds" } else { "muted" }}>{ok}</span></div>
+            if failed + unknown > 0 {
+                <div class="row"><span>{"Writes failed, unknown"}</span>
+                    <span class="unknown">{format!("{failed}, {unknown}")}</span></div>
+            }
+            <div class="row"><span>{"Leaders in any one term"}</span><span {class}>{said}</span></div>
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_story_has_its_time_and_its_names() {
+        let props = StoryItemProps {
+            class: "fault-line",
+            at: 18_204_000,
+            text: "You crashed m3, the leader of term 7.".into(),
+        };
+        let html = render::<StoryItem>(props);
+        assert!(html.contains("<time>18.20</time>"), "{html}");
+        assert!(html.contains("<b>m3</b>") && html.contains("tag term0\">term 7</span>"), "{html}");
+    }
+
+    #[test]
+    fn two_leaders_of_one_term_are_said_in_the_colour_of_harm() {
+        let html = render::<Counters>(CountersProps { writes: (912, 0, 0), leaders: 2 });
+        assert!(html.contains("class=\"fault\">2<"), "{html}");
+        assert!(!html.contains("unknown"), "{html}");
+    }
+
+    fn render<C>(props: C::Properties) -> String
+    where
+        C: BaseComponent,
+        C::Properties: Send,
+    {
+        crate::view::states::render_to_string::<C>(props)
+    }
+}

@@ -1,0 +1,167 @@
+//! The stage: the quorum, the ring and the log lanes; and the same facts as a table.
+
+use std::rc::Rc;
+
+use lab_protocol::MemberNo;
+use yew::prelude::*;
+
+use super::{Action, frames::Pointing};
+use crate::model::{
+    Connection, Summary,
+    quorum::{Cell, Quorum},
+    summary::MemberSummary,
+    wording,
+};
+
+/// What the stage shows.
+#[derive(Clone, PartialEq, Properties)]
+pub struct StageProps {
+    /// Everything.
+    pub summary: Rc<Summary>,
+    /// The member that is selected.
+    pub selected: Option<MemberNo>,
+    /// What the pointer does over the canvases.
+    pub pointing: Pointing,
+    /// What a person wants.
+    pub on_action: Callback<Action>,
+}
+
+/// The stage.
+#[component]
+pub fn Stage(props: &StageProps) -> Html {
+    let StageProps { summary, selected, pointing, on_action } = props;
+    let buttons = summary.members.iter().map(|member| {
+        let no = member.no;
+        let onclick = {
+            let act = on_action.clone();
+            move |event: MouseEvent| {
+                act.emit(Action::Select(no));
+                if event.shift_key() {
+                    act.emit(Action::Ask(lab_protocol::Command::Isolate { member: no }));
+                }
+            }
+        };
+        let chosen = *selected == Some(no);
+        html! {
+            <button type="button" class="ring-member" key={no.0} {onclick}
+                data-member={no.to_string()} aria-label={member.label.clone()}
+                aria-pressed={chosen.to_string()} tabindex={if chosen { "0" } else { "-1" }}></button>
+        }
+    });
+    let pointing_log = pointing.clone();
+    html! {
+        <main class="stage" id="stage">
+            if summary.connection == Connection::Lost {
+                <p class="banner" role="status"><b>{"The lab is not heard."}</b>
+                    {" This is its last picture. The page tries again by itself; if the lab was stopped, start it with cargo lab."}</p>
+            }
+            if !summary.refused.is_empty() {
+                <p class="seen-by-readers" role="status">{format!("Not done: {}", summary.refused)}</p>
+            }
+            <div class="ring" id="ring-box">
+                if summary.known {
+                    <Meter quorum={summary.quorum.clone()} />
+                    <p class="hint">{hint(summary)}</p>
+                }
+                <canvas id="ring" role="img" aria-label={summary.ring_label.clone()}
+                    onclick={pointing.click.clone()} onpointermove={pointing.over_ring.clone()}
+                    onpointerleave={pointing.off_ring.clone()}></canvas>
+                <div role="group" aria-label="Members; arrow keys go round">{for buttons}</div>
+                if !summary.known {
+                    <p class="empty">{"Waiting for the first word of the lab."}</p>
+                }
+            </div>
+            <div class="log" id="log-box">
+                <canvas id="log" role="img" aria-label={format!("Logs of the members. Newest entry: {}", summary.newest_entry)}
+                    onpointermove={pointing_log.over_log} onpointerleave={pointing_log.off_log}></canvas>
+            </div>
+            <Table members={summary.members.clone()} />
+        </main>
+    }
+}
+
+fn hint(summary: &Summary) -> Html {
+    match (summary.known, summary.leader) {
+        (false, _) => html! {},
+        (true, None) => html! { <b class="unknown">{"No leader now"}</b> },
+        (true, Some(_)) if !summary.may_command => {
+            html! { {"A recording: nothing can be broken."} }
+        }
+        (true, Some(_)) => html! { {"Click a link to cut it, a member to look at it."} },
+    }
+}
+
+#[derive(Clone, PartialEq, Properties)]
+struct MeterProps {
+    quorum: Quorum,
+}
+
+/// The quorum: a cell for each voter, and a mark behind the last one that is needed.
+#[component]
+fn Meter(props: &MeterProps) -> Html {
+    let Quorum { cells, needed, words, lost } = &props.quorum;
+    let width = cells.len() * 26 + 2;
+    let rects = cells.iter().enumerate().map(|(place, cell)| {
+        let class = match cell {
+            Cell::Together => "cell-up",
+            Cell::Apart => "cell-heard",
+            Cell::Gone => "cell-gone",
+        };
+        let x = (place * 26 + 1).to_string();
+        html! { <rect {class} {x} y="5" width="22" height="13" rx="3" /> }
+    });
+    let at = needed * 26 - 1;
+    let kept = (!lost).then_some("kept");
+    html! {
+        <div class="quorum" id="quorum">
+            <div class="quorum-line"><span>{"Quorum"}</span>
+                if !cells.is_empty() {
+                    <svg width={width.to_string()} height="24" aria-hidden="true">
+                        {for rects}
+                        <path class={classes!("threshold", kept)} d={format!("M{at} 0V24")} />
+                    </svg>
+                }
+            </div>
+            <p class={lost.then_some("lost")}>{words.clone()}</p>
+        </div>
+    }
+}
+
+#[derive(Clone, PartialEq, Properties)]
+struct TableProps {
+    members: Rc<Vec<MemberSummary>>,
+}
+
+/// What the ring and the lanes show, for whoever cannot see them.
+#[component]
+fn Table(props: &TableProps) -> Html {
+    let rows = props.members.iter().map(|member| {
+        let (role, term) = match member.role {
+            Some((role, term)) => (wording::role(role).to_owned(), term.to_string()),
+            None => ("n/a".to_owned(), "n/a".to_owned()),
+        };
+        let fact = |wanted: &str| {
+            let found = member.rows.iter().find(|(name, _)| *name == wanted);
+            found.map_or_else(|| "n/a".to_owned(), |(_, fact)| fact.clone())
+        };
+        let condition = fact("Process");
+        let no = member.no.to_string();
+        html! {
+            <tr key={member.no.0} data-member={no.clone()} data-role={role.clone()} data-term={term.clone()}>
+                <th scope="row">{no}</th><td>{role}</td><td>{term}</td><td>{condition}</td>
+                <td>{fact("Its leader")}</td><td>{fact("Last, committed, applied")}</td>
+            </tr>
+        }
+    });
+    html! {
+        <div class="seen-by-readers"><table id="members">
+            <caption>{"The members"}</caption>
+            <thead><tr>
+                <th scope="col">{"Member"}</th><th scope="col">{"Role"}</th><th scope="col">{"Term"}</th>
+                <th scope="col">{"Process"}</th><th scope="col">{"Believes the leader is"}</th>
+                <th scope="col">{"Last, committed, applied"}</th>
+            </tr></thead>
+            <tbody>{for rows}</tbody>
+        </table></div>
+    }
+}
