@@ -1,0 +1,252 @@
+//! `cargo gate`: the acceptance gates, each a thin call of the program that decides.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
+
+use crate::command::{Plain, say};
+use crate::running::{Running, is_running, processor_time, send};
+use crate::{lab, namespaces, page, places, test};
+
+/// One gate: its name, what it shows, and how it is run.
+struct Gate {
+    name: &'static str,
+    shows: &'static str,
+    run: fn(&[String]) -> Result<()>,
+}
+
+const GATES: [Gate; 12] = [
+    Gate {
+        name: "clean-clone",
+        shows: "a fresh clone builds the lab and shows a leader (network; about eight minutes)",
+        run: clean_clone,
+    },
+    Gate {
+        name: "warm-lab",
+        shows: "a second `cargo lab` shows a leader within five seconds",
+        run: warm_lab,
+    },
+    Gate {
+        name: "page-size",
+        shows: "wasm and JavaScript are within 250 KB under brotli",
+        run: |_| {
+            let sizes = page::build()?;
+            sizes.print();
+            sizes.within_budget()
+        },
+    },
+    Gate {
+        name: "frames",
+        shows: "frame intervals and script time in Chromium under the default workload",
+        run: |_| test::browser_gate(&["frames", "accounting"]),
+    },
+    Gate {
+        name: "security",
+        shows: "a second origin, a rebound Host and a socket without token get nothing",
+        run: |_| test::browser_gate(&["security"]),
+    },
+    Gate {
+        name: "crash-all",
+        shows: "kill -9 of all members under load, 50 rounds: no acknowledged write is lost",
+        run: |arguments| raft_lab("crash-all", &[], arguments),
+    },
+    Gate {
+        name: "bench",
+        shows: "puts and first puts against real etcd in turn (Debian's etcd-server)",
+        run: |arguments| raft_lab("bench", &["--against", "etcd"], arguments),
+    },
+    Gate {
+        name: "first-put",
+        shows: "the first put after starting empty members, against real etcd",
+        run: |arguments| {
+            let few = ["--against", "etcd", "--rounds", "1", "--seconds", "1", "--starts", "20"];
+            raft_lab("bench", &few, arguments)
+        },
+    },
+    Gate {
+        name: "training",
+        shows: "a bug planted in a member turns a verdict red (arguments: BUG SCENARIO)",
+        run: training,
+    },
+    Gate {
+        name: "idle-cpu",
+        shows: "lab and three members use at most 10 % of one core without workload, over 60 s",
+        run: idle_cpu,
+    },
+    Gate {
+        name: "no-orphans",
+        shows: "after kill -9 of the lab, one member being paused, no member remains",
+        run: no_orphans,
+    },
+    Gate {
+        name: "bootstrap-netns",
+        shows: "three members by the README's lines in namespaces of their own (Linux, root)",
+        run: |_| {
+            lab::build_programs()?;
+            let count = namespaces::run()?;
+            ensure!(count.failed == 0, "pass {} checks", count.failed);
+            Ok(())
+        },
+    },
+];
+
+/// Runs the named gate, or lists all.
+pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
+    let Some(name) = name else {
+        println!("cargo gate NAME, where NAME is one of:\n");
+        for Gate { name, shows, .. } in &GATES {
+            println!("  {name:<16} {shows}");
+        }
+        return Ok(());
+    };
+    let gate = GATES
+        .iter()
+        .find(|gate| gate.name == name)
+        .with_context(|| format!("find the gate `{name}`: `cargo gate` lists all"))?;
+    (gate.run)(arguments)?;
+    say(&format!("gate {name}: holds"));
+    Ok(())
+}
+
+/// Runs one command of the lab's program; a person's arguments replace the usual ones.
+fn raft_lab(command: &str, usual: &[&str], arguments: &[String]) -> Result<()> {
+    lab::build_programs()?;
+    let plain = Plain::new(places::release("raft-lab").display().to_string(), [command]);
+    if arguments.is_empty() {
+        plain.with(usual.iter().copied()).run()
+    } else {
+        plain.with(arguments.iter().cloned()).run()
+    }
+}
+
+/// Performs a scenario on members with a bug planted in them: its verdict has to be red.
+fn training(arguments: &[String]) -> Result<()> {
+    /// What `raft-lab drill` ends with when a promise was broken.
+    const INVALID: i32 = 1;
+    let [bug, scenario] = arguments else {
+        bail!("know what to break: cargo gate training BUG scenarios/NAME.toml");
+    };
+    lab::build_programs()?;
+    // A folder of its own: the feature would rebuild the member as it ships, and back again.
+    let folder = places::target().join("training");
+    Plain::cargo("build --release -p node --features training --bin raft-node-training")
+        .with(["--target-dir".to_owned(), folder.display().to_string()])
+        .run()?;
+    let node = folder.join("release").join("raft-node-training").display().to_string();
+    let runs = places::target().join("runs").display().to_string();
+    let status = Plain::new(places::release("raft-lab").display().to_string(), ["drill"])
+        .with(["--runs", &runs, "--node", &node])
+        .with(["--node-arg", "--break", "--node-arg", bug, scenario])
+        .run_lines(|_| {})?;
+    ensure!(
+        status.code() == Some(INVALID),
+        "see a red verdict for `{bug}`: raft-lab ended with {status}"
+    );
+    Ok(())
+}
+
+fn idle_cpu(_: &[String]) -> Result<()> {
+    /// What the issue asks for.
+    const ALLOWED_PERCENT: f64 = 10.0;
+    const SETTLE: Duration = Duration::from_secs(10);
+    const WATCHED: Duration = Duration::from_secs(60);
+    lab::build()?;
+    let lab = Running::start(raft_lab_up().with(["--no-workload"]))?;
+    let mut processes = lab.wait_for_members(3)?;
+    processes.push(lab.process());
+    sleep(SETTLE);
+    let used = |processes: &[u32]| -> Result<Duration> {
+        let each = processes.iter().map(|&process| {
+            processor_time(process).with_context(|| format!("see process {process} running"))
+        });
+        each.sum()
+    };
+    let (before, began) = (used(&processes)?, Instant::now());
+    sleep(WATCHED);
+    let spent = used(&processes)?.saturating_sub(before);
+    let percent = 100.0 * spent.as_secs_f64() / began.elapsed().as_secs_f64();
+    say(&format!("idle-cpu: {percent:.1} % of one core over {} s", WATCHED.as_secs()));
+    ensure!(percent <= ALLOWED_PERCENT, "stay within {ALLOWED_PERCENT} %: it is {percent:.1} %");
+    Ok(())
+}
+
+fn no_orphans(_: &[String]) -> Result<()> {
+    const ALLOWED: Duration = Duration::from_secs(2);
+    lab::build()?;
+    let mut lab = Running::start(raft_lab_up())?;
+    lab.wait_for_leader(Duration::from_secs(30))?;
+    let members = lab.wait_for_members(3)?;
+    send(members[0], Signal::STOP)?;
+    say(&format!("no-orphans: member process {} is paused; kill -9 of the lab", members[0]));
+    lab.signal(Signal::KILL)?;
+    let killed = Instant::now();
+    lab.wait()?;
+    loop {
+        let left: Vec<_> = members.iter().filter(|&&process| is_running(process)).collect();
+        if left.is_empty() {
+            say(&format!("no-orphans: all gone after {} ms", killed.elapsed().as_millis()));
+            return Ok(());
+        }
+        if killed.elapsed() > ALLOWED {
+            for &&process in &left {
+                send(process, Signal::KILL).ok();
+            }
+            bail!("see all members end with the lab: {left:?} ran after {} s", ALLOWED.as_secs());
+        }
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn clean_clone(arguments: &[String]) -> Result<()> {
+    /// What the issue allows on two cores.
+    const ALLOWED: Duration = Duration::from_secs(8 * 60);
+    let folder = tempfile::tempdir().context("make a folder for the clone")?;
+    let clone = folder.path().join("raftlab");
+    let root = places::root().display().to_string();
+    Plain::new("git", ["clone", "--quiet", "--no-hardlinks", &root, &clone.display().to_string()])
+        .run()
+        .context("clone this repository (only what is committed is in the clone)")?;
+    let cargo = || Plain::cargo("lab --").within(&clone);
+    let shown = until_leader(cargo(), ALLOWED)?;
+    say(&format!("clean-clone: cold, {:.0} s from `cargo lab` to a leader", shown.as_secs_f64()));
+    within(shown, ALLOWED, "cold `cargo lab`")?;
+    let warm = until_leader(cargo(), ALLOWED)?;
+    say(&format!("clean-clone: warm, {:.1} s", warm.as_secs_f64()));
+    if arguments.iter().any(|argument| argument == "--plain") {
+        for plain in ["build", "test", "clippy"] {
+            Plain::cargo(plain).within(&clone).run()?;
+        }
+    }
+    within(warm, Duration::from_secs(5), "warm `cargo lab`")
+}
+
+fn raft_lab_up() -> Plain {
+    Plain::new(places::release("raft-lab").display().to_string(), ["up"])
+}
+
+/// Runs a lab until it has a leader, ends it, and says how long that took from the start.
+fn until_leader(lab: Plain, allowed: Duration) -> Result<Duration> {
+    let began = Instant::now();
+    let mut lab = Running::start(lab)?;
+    lab.wait_for_leader(allowed)?;
+    Ok(began.elapsed())
+}
+
+fn warm_lab(_: &[String]) -> Result<()> {
+    until_leader(Plain::cargo("lab --"), Duration::from_secs(900))?;
+    let warm = until_leader(Plain::cargo("lab --"), Duration::from_secs(60))?;
+    say(&format!("warm-lab: {:.1} s from `cargo lab` to a leader", warm.as_secs_f64()));
+    within(warm, Duration::from_secs(5), "warm `cargo lab`")
+}
+
+fn within(taken: Duration, allowed: Duration, what: &str) -> Result<()> {
+    ensure!(
+        taken <= allowed,
+        "keep {what} within {} s: it took {:.1} s",
+        allowed.as_secs(),
+        taken.as_secs_f64()
+    );
+    Ok(())
+}

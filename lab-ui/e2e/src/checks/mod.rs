@@ -1,0 +1,91 @@
+//! The checks, one thing each, and the table they are run from.
+
+mod faults;
+mod frames;
+mod looks;
+mod security;
+mod workload;
+
+use anyhow::Result;
+use futures_util::future::BoxFuture;
+
+use crate::Surroundings;
+
+/// One check.
+pub(crate) struct Check {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// What it shows, for people.
+    pub(crate) shows: &'static str,
+    /// Performs it.
+    pub(crate) run: for<'a> fn(&'a Surroundings) -> BoxFuture<'a, Result<()>>,
+}
+
+/// Every check, in the order in which they run.
+pub(crate) const CHECKS: [Check; 13] = [
+    Check {
+        name: "leader",
+        shows: "the page shows one leader and two followers",
+        run: |surroundings| Box::pin(faults::leader(surroundings)),
+    },
+    Check {
+        name: "crash",
+        shows: "a click kills the leader, another leader is shown, restart brings it back",
+        run: |surroundings| Box::pin(faults::crash(surroundings)),
+    },
+    Check {
+        name: "keyboard",
+        shows: "the same by keyboard alone",
+        run: |surroundings| Box::pin(faults::keyboard(surroundings)),
+    },
+    Check {
+        name: "cut",
+        shows: "a click cuts a link, it is shown cut and messages die there, a click heals it",
+        run: |surroundings| Box::pin(faults::cut(surroundings)),
+    },
+    Check {
+        name: "isolate",
+        shows: "the leader alone loses office, undo brings it back as a follower",
+        run: |surroundings| Box::pin(faults::isolate(surroundings)),
+    },
+    Check {
+        name: "partition",
+        shows: "the network split by the editor, another leader, and healed",
+        run: |surroundings| Box::pin(faults::split(surroundings)),
+    },
+    Check {
+        name: "reload",
+        shows: "a reload in the middle of a fault loses nothing",
+        run: |surroundings| Box::pin(faults::reload(surroundings)),
+    },
+    Check {
+        name: "gap",
+        shows: "the election's gap on the strip equals the journal's within 50 ms",
+        run: |surroundings| Box::pin(workload::gap(surroundings)),
+    },
+    Check {
+        name: "accounting",
+        shows: "every message is drawn, counted or left out, and none twice",
+        run: |surroundings| Box::pin(workload::accounting(surroundings)),
+    },
+    Check {
+        name: "frames",
+        shows: "frame intervals and script time over 30 s under the default workload",
+        run: |surroundings| Box::pin(frames::frames(surroundings)),
+    },
+    Check {
+        name: "looks",
+        shows: "light, dark and small: pictures, no violation that axe finds, nothing cut off",
+        run: |surroundings| Box::pin(looks::looks(surroundings)),
+    },
+    Check {
+        name: "book",
+        shows: "the book opens under the lab's security policy without a complaint",
+        run: |surroundings| Box::pin(looks::book(surroundings)),
+    },
+    Check {
+        name: "security",
+        shows: "a second origin, a rebound Host and a socket without token get nothing",
+        run: |surroundings| Box::pin(security::security(surroundings)),
+    },
+];
