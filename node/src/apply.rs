@@ -36,7 +36,7 @@ use crate::lease::Lessor;
 use crate::progress::{Notice, Progress};
 
 use crate::storage::ReceivedSnapshot;
-use crate::training::{Break, Planted};
+use crate::training::{Break, PUTS_BEFORE_STALL, Planted};
 use crate::watch::WatchHub;
 
 /// Entries applied under one hold of the store's lock; readers get in between.
@@ -192,7 +192,7 @@ impl Apply {
         if self.held.is_empty() && self.has_work() {
             self.hand_on(None)?;
         }
-        while self.changing.is_none() && !self.held.is_empty() {
+        while self.changing.is_none() && !self.held.is_empty() && !self.is_stalled() {
             self.apply_some()?;
             self.hand_on(None)?;
         }
@@ -249,13 +249,8 @@ impl Apply {
                 Answer::Members(Err(refusal.err().unwrap_or(ChangeError::Unhealthy)))
             }
             op => {
-                if let Op::Put(_) = &op
-                    && self.parts.planted.has(Break::ApplySkips)
-                {
-                    self.puts += 1;
-                    if self.puts % 100 == self.parts.glance.member.0 % 100 {
-                        return Ok(());
-                    }
+                if self.is_broken(&op) {
+                    return Ok(());
                 }
                 let applied =
                     store.apply(&op).map_err(|source| ApplyError::Read { index, source })?;
@@ -272,6 +267,25 @@ impl Apply {
             self.answers.push((id, answer));
         }
         Ok(())
+    }
+
+    /// The planted bugs: whether this command is passed over here.
+    fn is_broken(&mut self, op: &Op) -> bool {
+        let planted = self.parts.planted;
+        if !planted.has(Break::ApplySkips) && !planted.has(Break::ApplyStalls) {
+            return false;
+        }
+        let Op::Put(_) = op else { return false };
+        self.puts += 1;
+        let own = self.parts.glance.member;
+        planted.has(Break::ApplySkips) && self.puts % 100 == own.0 % 100
+    }
+
+    /// The planted bug: whether this member applies nothing any more.
+    fn is_stalled(&self) -> bool {
+        self.parts.planted.has(Break::ApplyStalls)
+            && self.puts > PUTS_BEFORE_STALL
+            && self.parts.membership.read().voters().last() == Some(&self.parts.glance.member)
     }
 
     /// Starts a change of the configuration; whether there is anything to wait for.

@@ -18,6 +18,7 @@ use crate::cluster::{Member, MemberChange, Membership};
 use crate::consensus::waiters::{Answer, Outcome, Waiters};
 use crate::inbox::Input;
 use crate::kv::{Op, Response, Store};
+use crate::training::{Break, Planted};
 
 pub use crate::inbox::Refusal;
 pub use crate::lease::{LeaseAnswer, LeaseAsk};
@@ -91,6 +92,8 @@ pub struct Handle {
     pub(crate) status: watch::Receiver<Arc<Status>>,
     /// How long a request may wait here: 5 s and two election timeouts, as etcd.
     pub(crate) request_timeout: Duration,
+    /// Planted bugs, in the training build.
+    pub(crate) planted: Planted,
 }
 
 /// Entries between commit and applied above which no more is taken in (etcd's limit).
@@ -142,6 +145,11 @@ impl Handle {
             Ok(Err(_)) => Err(Refusal::Stopped),
             Err(_) => Err(Refusal::TimedOut),
         }
+    }
+
+    /// Whether a read that asks for no leader may be served as it is.
+    pub fn serves_alone(&self) -> bool {
+        !self.planted.has(Break::SerializableNeedsLeader)
     }
 
     /// Asks the leader about a lease, wherever it is.

@@ -479,7 +479,8 @@ impl Assembly {
         };
         let driver = Driver::new(settings, raft_log, applied.0)?;
 
-        let identity = handshake::Identity { member, cluster, membership: membership.clone() };
+        let identity =
+            handshake::Identity { member, cluster, membership: membership.clone(), planted };
         let news_inbox = inbox.clone();
         let news = move |news: LinkNews| {
             // When the inbox is full the link's state is told again at its next change.
@@ -562,6 +563,7 @@ impl Assembly {
             glance,
             status: telemetry.status(),
             request_timeout: config.request_timeout(),
+            planted,
         };
         let alarm = Alarm { progress, replica: inbox.clone() };
         let threads = Threads {

@@ -10,26 +10,42 @@ use node_protocol::Revision;
 
 use crate::kv::{Op, Response};
 
-/// A bug that can be planted.
+/// A bug that can be planted. Each breaks one promise, and one check of a drill must say so.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "training", derive(Debug, clap::ValueEnum))]
 pub enum Break {
     /// The leader answers a write before anybody else has it.
     AcknowledgeBeforeCommit,
+    /// Every member answers a write at once, whoever leads.
+    AcknowledgeAtOnce,
     /// Neither log nor vote reaches the disk; a restart begins with what was flushed long ago.
     NothingPersisted,
     /// Term and vote do not reach the disk.
     VoteNotPersisted,
     /// A leader without a quorum stays in office.
     CheckQuorumOff,
-    /// A new leader does not extend the leases, and counts their time from the grant.
+    /// Who asks whether it could win takes silence for a yes.
+    WinWithoutMajority,
+    /// A leader leaves office as soon as it cannot reach a member.
+    NervousLeader,
+    /// A new leader thinks that its predecessor's leases have run out.
     LeaseNotExtended,
+    /// A leader counts three seconds too many for each lease.
+    LeaseEarly,
     /// Reads are served without asking whether the leader still leads.
     ReadsUnchecked,
+    /// Reads wait until every member can be reached.
+    ReadsNeedAll,
+    /// A read that asks for no leader needs one all the same.
+    SerializableNeedsLeader,
     /// Every hundredth put is answered but not applied.
     ApplySkips,
+    /// The member with the highest id stops applying after a while.
+    ApplyStalls,
     /// A command that finds no leader is refused instead of kept.
     NoQueue,
+    /// Members of another cluster are welcome.
+    TokenIgnored,
 }
 
 /// The bug that is planted in this process, if any.
@@ -48,6 +64,12 @@ impl Planted {
         cfg!(feature = "training") && self.0 == Some(bug)
     }
 }
+
+/// Puts that [`Break::ApplyStalls`] lets through.
+pub(crate) const PUTS_BEFORE_STALL: u64 = 60;
+
+/// How much too early [`Break::LeaseEarly`] ends a lease.
+pub(crate) const LEASE_EARLY_MICROS: u64 = 3_000_000;
 
 /// What the state machine would probably answer, for [`Break::AcknowledgeBeforeCommit`].
 pub(crate) fn guess(op: &Op, revision: Revision) -> Option<Response> {

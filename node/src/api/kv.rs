@@ -30,7 +30,7 @@ impl Kv for Face {
     ) -> Result<Response<RangeResponse>, Status> {
         let request = request.into_inner();
         kv::check_range(&request).map_err(ClientError::from)?;
-        if !request.serializable {
+        if !request.serializable || !self.handle.serves_alone() {
             self.refuse_learner()?;
             self.barrier().await?;
         }

@@ -47,6 +47,7 @@ use crate::inbox::Input;
 use crate::kv::{Command, Executed, Op, Store};
 use crate::metrics::Metrics;
 use crate::telemetry::{Speaker, Telemetry};
+use crate::training::Planted;
 use crate::urls::Url;
 use crate::watch::WatchHub;
 
@@ -100,6 +101,7 @@ impl Stage {
             glance: glance.clone(),
             status: Telemetry::new(speaker, picture()).status(),
             request_timeout: Duration::from_secs(2),
+            planted: Planted::default(),
         };
         let watches = WatchHub::new(Revision(1));
         let replica = {

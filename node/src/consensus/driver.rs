@@ -286,6 +286,15 @@ impl Driver {
         }
     }
 
+    /// The planted bug: a pre-candidate takes office without being asked.
+    pub(crate) fn win_without_majority(&mut self) {
+        if self.raw.raft.state == StateRole::PreCandidate && self.raw.raft.election_elapsed > 20 {
+            self.raw.raft.become_candidate();
+            self.raw.raft.become_leader();
+            self.after();
+        }
+    }
+
     /// Starts to hand leadership over.
     pub fn transfer_leader(&mut self, to: MemberId) {
         self.raw.transfer_leader(to.0);

@@ -8,7 +8,7 @@ use raft::eraftpb::EntryType;
 use super::{PROPOSAL_BYTES, Replica};
 use crate::cluster::MemberChange;
 use crate::consensus::waiters::Answer;
-use crate::kv::{Command, CommandId};
+use crate::kv::{Command, CommandId, KvError};
 use crate::training::Break;
 use crate::transport::{Forwarded, Packet};
 
@@ -52,6 +52,13 @@ impl Replica {
     pub(super) fn propose(&mut self) {
         for seq in std::mem::take(&mut self.own) {
             if let Some(command) = self.parts.waiters.command(seq) {
+                if self.parts.planted.has(Break::AcknowledgeAtOnce) {
+                    self.answer_too_early(std::slice::from_ref(&command));
+                }
+                if self.parts.planted.has(Break::NoQueue) && self.leader().is_none() {
+                    self.refuse(&command);
+                    continue;
+                }
                 self.hand_over(Forwarded { again: false, command });
             }
         }
@@ -106,6 +113,13 @@ impl Replica {
             if let Some(early) = crate::training::guess(&command.op, revision) {
                 self.parts.waiters.answer(command.id, Answer::Kv(Ok(early)));
             }
+        }
+    }
+
+    /// The planted bug: refuses what should wait, in the words of any refusal.
+    fn refuse(&self, command: &Bytes) {
+        if let Some(id) = Command::id_of(command) {
+            self.parts.waiters.answer(id, Answer::Kv(Err(KvError::LeaseExists)));
         }
     }
 

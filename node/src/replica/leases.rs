@@ -7,14 +7,15 @@ use super::{LEASE_PERIOD_MICROS, REVOKES_AT_ONCE, Replica};
 use crate::inbox::Refusal;
 use crate::kv::Op;
 use crate::lease::{LeaseAnswer, LeaseAsk};
-use crate::training::Break;
+use crate::training::{Break, LEASE_EARLY_MICROS};
 use crate::transport::Packet;
 
 impl Replica {
     /// A new leader gives every lease its full time again, and an election timeout on top.
     pub(super) fn take_office(&mut self) {
         if self.parts.planted.has(Break::LeaseNotExtended) {
-            return;
+            let leases: Vec<_> = self.parts.store.read().lease_terms().map(|(id, _)| id).collect();
+            self.propose_revokes(leases);
         }
         let now = self.parts.clock.now_micros();
         let extend = u64::from(self.parts.election_ticks) * u64::from(self.parts.tick_micros);
@@ -73,7 +74,10 @@ impl Replica {
     /// Revokes expired leases, but only after a quorum has confirmed that this member still
     /// leads: one that slept through its own deposition must not end what its successor extended.
     pub(super) fn expire_leases(&mut self) {
-        let now = self.parts.clock.now_micros();
+        let mut now = self.parts.clock.now_micros();
+        if self.parts.planted.has(Break::LeaseEarly) {
+            now += LEASE_EARLY_MICROS;
+        }
         let term = self.parts.driver.standing().term;
         if let Some((since, confirmed)) = &mut self.expired {
             match confirmed.try_recv() {
@@ -97,7 +101,11 @@ impl Replica {
 
     pub(super) fn revoke(&mut self, now: u64) {
         let expired = self.parts.lessor.lock().expired(now, REVOKES_AT_ONCE);
-        let revokes: Vec<_> = expired
+        self.propose_revokes(expired);
+    }
+
+    fn propose_revokes(&mut self, leases: Vec<i64>) {
+        let revokes: Vec<_> = leases
             .into_iter()
             .map(|lease| self.parts.waiters.name_only(Op::LeaseRevoke { id: lease }))
             .collect();

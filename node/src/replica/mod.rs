@@ -344,6 +344,11 @@ impl Replica {
         } else {
             self.connected.remove(&peer);
             self.parts.driver.unreachable(peer);
+            if self.parts.planted.has(Break::NervousLeader)
+                && let Some(other) = self.connected.first()
+            {
+                self.parts.driver.transfer_leader(*other);
+            }
         }
         self.trace(TraceEvent::Peer { peer, connected, why });
     }
@@ -385,6 +390,9 @@ impl Replica {
 
     fn tick(&mut self) {
         self.parts.driver.tick();
+        if self.parts.planted.has(Break::WinWithoutMajority) {
+            self.parts.driver.win_without_majority();
+        }
         // 500 ms, as etcd retries a read whose round brought no answer.
         self.reads.tick(500_000 / self.parts.tick_micros.max(1));
         self.resend_in_ticks -= 1;
@@ -465,6 +473,11 @@ impl Replica {
             }
         }
         if !self.parts.driver.can_read() {
+            return;
+        }
+        if self.parts.planted.has(Break::ReadsNeedAll)
+            && self.connected.len() + 1 < self.parts.driver.conf_state().voters.len()
+        {
             return;
         }
         while let Some(context) = self.reads.begin() {

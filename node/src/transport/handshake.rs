@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::codec::{self, CodecError};
 use crate::cluster::Membership;
+use crate::training::{Break, Planted};
 use crate::urls::Url;
 
 /// How long a handshake may take, from dialling to the answer.
@@ -96,6 +97,8 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// Who is and who was a member.
     pub membership: Arc<RwLock<Membership>>,
+    /// Planted bugs, in the training build.
+    pub planted: Planted,
 }
 
 impl Identity {
@@ -104,10 +107,10 @@ impl Identity {
         if hello.purpose == Purpose::Members {
             return Ok(());
         }
-        if hello.cluster != self.cluster {
+        if hello.cluster != self.cluster && !self.planted.has(Break::TokenIgnored) {
             return Err(Rejection::Cluster { theirs: hello.cluster, ours: self.cluster });
         }
-        if header.to != self.member {
+        if header.to != self.member && !self.planted.has(Break::TokenIgnored) {
             return Err(Rejection::Misdialled { wanted: header.to, this: self.member });
         }
         if self.membership.read().removed(header.from) {
