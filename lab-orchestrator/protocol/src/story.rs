@@ -111,6 +111,7 @@ enum Kind {
     Compacted,
     Reconnected(MemberNo),
     AsksAgain,
+    Grants(MemberNo, Term),
     Refuses(MemberNo),
     Links(By, LinkCondition, Vec<Link>),
 }
@@ -488,7 +489,8 @@ impl Story {
         let status = known.and_then(|known| known.status.as_ref());
         match event {
             TraceEvent::Started { boot, last, applied } => {
-                if *boot > 1 && last.0 > 0 {
+                // A new cluster's log begins with one entry for each member.
+                if *boot > 1 && last.0 > state.members.len() as u64 {
                     let text = format!(
                         "{member} found its log on disk up to entry {last}, its state up to {applied}."
                     );
@@ -503,8 +505,18 @@ impl Story {
                 match (pre, granted) {
                     (true, true) => {}
                     (false, true) => {
-                        let text = format!("{member} gives {candidate} its vote for term {term}.");
-                        self.line(at_micros, Tone::Seen, text);
+                        let kind = Kind::Grants(candidate, *term);
+                        self.join(kind, Some(member), at_micros, Tone::Seen, |merge| {
+                            match merge.members.len() {
+                                1 => {
+                                    format!("{member} gives {candidate} its vote for term {term}.")
+                                }
+                                _ => format!(
+                                    "{} give {candidate} their votes for term {term}.",
+                                    list(merge.members.iter().copied())
+                                ),
+                            }
+                        });
                     }
                     (pre, false) => {
                         let verb = if *pre { "would refuse" } else { "refuses" };

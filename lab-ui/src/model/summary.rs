@@ -259,11 +259,19 @@ fn votes(state: &LabState, no: MemberNo, status: &Status) -> String {
 }
 
 fn waiting(status: &Status) -> String {
+    let writes = match status.waiting_proposals {
+        1 => "1 write".to_owned(),
+        more => format!("{more} writes"),
+    };
+    let reads = match status.waiting_reads {
+        1 => "1 read".to_owned(),
+        more => format!("{more} reads"),
+    };
     match (status.waiting_proposals, status.waiting_reads) {
         (0, 0) => "nothing".to_owned(),
-        (writes, 0) => format!("{writes} writes"),
-        (0, reads) => format!("{reads} reads"),
-        (writes, reads) => format!("{writes} writes, {reads} reads"),
+        (_, 0) => writes,
+        (0, _) => reads,
+        (_, _) => format!("{writes}, {reads}"),
     }
 }
 

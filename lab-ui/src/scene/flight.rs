@@ -102,13 +102,15 @@ fn stream(
     };
     let pen = Pen { colour, width, dash };
     picture.shape(Shape::Curve(*curve), Look::lined(pen).seen(0.55));
-    if view.layout.dense && view.hovered != Some(link) {
+    // Figures only where there is room for them.
+    let crowded = view.layout.dense || view.layout.radius < 30.0;
+    if crowded && view.hovered != Some(link) {
         return;
     }
     // Steps of five, so that the figure can be read.
     let rate = density.per_second.div_ceil(5) * 5;
     let words = labels.rate(rate);
-    beside(curve, 0.5, 13.0, words, Colour::Muted, picture);
+    beside(curve, 0.34, 13.0, words, Colour::Muted, picture);
 }
 
 /// A text on the outer side of a curve.

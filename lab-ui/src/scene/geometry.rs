@@ -138,7 +138,13 @@ impl RingLayout {
         let vertical = ((room - 2.0 * outside) / (down - up).max(1.0)).max(10.0);
         let horizontal = ((width - 2.0 * (outside + words)) / (right - left).max(1.0)).max(10.0);
         let ry = vertical.min(horizontal * 1.1);
-        let rx = horizontal.min(ry * if dense { 3.4 } else { 1.32 });
+        // A low stage is filled by a flat ring.
+        let flat = match (dense, room < 300.0) {
+            (true, _) => 3.4,
+            (false, true) => 1.75,
+            (false, false) => 1.32,
+        };
+        let rx = horizontal.min(ry * flat);
         let spare = room - 2.0 * outside - ry * (down - up);
         let centre = Point::new(width / 2.0, top + outside + spare / 2.0 - ry * up);
         let angles = if dense { evenly(count, rx, ry) } else { angles };

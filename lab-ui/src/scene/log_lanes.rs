@@ -279,7 +279,7 @@ fn entries(
     let face = if height < 22.0 || term > 99 { DIGIT_SMALL } else { DIGIT };
     let at = Point::new(corner.x + width / 2.0, corner.y + height / 2.0 + 4.5);
     let ink = if part > 0.0 { Colour::Surface } else { colour };
-    if part >= 1.0 || part <= 0.0 {
+    if first_term == term && (part >= 1.0 || part <= 0.0) {
         picture.faint_text(at, labels.number(term), (face, ink, Align::Middle), alpha);
     }
 }

@@ -268,7 +268,7 @@ fn words(
     let lift = match (seat.side, (seat.centre.y - middle) / middle) {
         (Side::Above, _) => -(seat.radius + ARC + 25.0),
         (Side::Below, _) => seat.radius + ARC + 19.0,
-        (Side::Left | Side::Right, high) if high < -0.4 => -16.0,
+        (Side::Left | Side::Right, high) if high < -0.4 => -26.0,
         (Side::Left | Side::Right, low) if low > 0.4 => 6.0,
         (Side::Left | Side::Right, _) => -4.0,
     };

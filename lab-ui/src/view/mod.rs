@@ -12,6 +12,8 @@ pub mod right;
 pub mod stage;
 pub mod states;
 pub mod tape_bar;
+#[cfg(test)]
+mod tests;
 pub mod top;
 
 use lab_protocol::{Command, Link, MemberNo};

@@ -115,26 +115,26 @@ fn Story(props: &StoryProps) -> Html {
 }
 
 #[derive(Clone, PartialEq, Properties)]
-struct StoryItemProps {
-    class: &'static str,
-    at: u64,
-    text: String,
+pub(super) struct StoryItemProps {
+    pub(super) class: &'static str,
+    pub(super) at: u64,
+    pub(super) text: String,
 }
 
 #[component]
-fn StoryItem(props: &StoryItemProps) -> Html {
+pub(super) fn StoryItem(props: &StoryItemProps) -> Html {
     let StoryItemProps { class, at, text } = props;
     html! { <li class={*class}><time>{wording::clock(*at)}</time><span>{told(text)}</span></li> }
 }
 
 #[derive(Clone, PartialEq, Properties)]
-struct CountersProps {
-    writes: (u64, u64, u64),
-    leaders: u8,
+pub(super) struct CountersProps {
+    pub(super) writes: (u64, u64, u64),
+    pub(super) leaders: u8,
 }
 
 #[component]
-fn Counters(props: &CountersProps) -> Html {
+pub(super) fn Counters(props: &CountersProps) -> Html {
     let CountersProps { writes: (ok, failed, unknown), leaders } = *props;
     let (class, said) = match leaders {
         0 => ("muted", "none yet".to_owned()),
@@ -151,37 +151,5 @@ fn Counters(props: &CountersProps) -> Html {
             }
             <div class="row"><span>{"Leaders in any one term"}</span><span {class}>{said}</span></div>
         </div>
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_the_story_has_its_time_and_its_names() {
-        let props = StoryItemProps {
-            class: "fault-line",
-            at: 18_204_000,
-            text: "You crashed m3, the leader of term 7.".into(),
-        };
-        let html = render::<StoryItem>(props);
-        assert!(html.contains("<time>18.20</time>"), "{html}");
-        assert!(html.contains("<b>m3</b>") && html.contains("tag term0\">term 7</span>"), "{html}");
-    }
-
-    #[test]
-    fn two_leaders_of_one_term_are_said_in_the_colour_of_harm() {
-        let html = render::<Counters>(CountersProps { writes: (912, 0, 0), leaders: 2 });
-        assert!(html.contains("class=\"fault\">2<"), "{html}");
-        assert!(!html.contains("unknown"), "{html}");
-    }
-
-    fn render<C>(props: C::Properties) -> String
-    where
-        C: BaseComponent,
-        C::Properties: Send,
-    {
-        crate::view::states::render_to_string::<C>(props)
     }
 }

@@ -9,7 +9,7 @@ use super::{Action, frames::Pointing};
 use crate::model::{
     Connection, Summary,
     quorum::{Cell, Quorum},
-    summary::MemberSummary,
+    summary::{Condition, MemberSummary},
     wording,
 };
 
@@ -136,10 +136,14 @@ struct TableProps {
 #[component]
 fn Table(props: &TableProps) -> Html {
     let rows = props.members.iter().map(|member| {
-        let (role, term) = match member.role {
-            Some((role, term)) => (wording::role(role).to_owned(), term.to_string()),
-            None => ("n/a".to_owned(), "n/a".to_owned()),
+        // What a process that does not run said last is not its role now.
+        let up = member.condition == Condition::Up;
+        let role = match member.role {
+            Some((role, _)) if up => wording::role(role).to_owned(),
+            Some((role, _)) => format!("was {}", wording::role(role)),
+            None => "n/a".to_owned(),
         };
+        let term = member.role.map_or_else(|| "n/a".to_owned(), |(_, term)| term.to_string());
         let fact = |wanted: &str| {
             let found = member.rows.iter().find(|(name, _)| *name == wanted);
             found.map_or_else(|| "n/a".to_owned(), |(_, fact)| fact.clone())

@@ -19,24 +19,3 @@ pub fn NoSession() -> Html {
         </main>
     }
 }
-
-/// Renders a component on the host.
-#[cfg(test)]
-pub(super) fn render_to_string<C>(props: C::Properties) -> String
-where
-    C: BaseComponent,
-    C::Properties: Send,
-{
-    let renderer = yew::ServerRenderer::<C>::with_props(move || props).hydratable(false);
-    let mut rendering = Box::pin(renderer.render());
-    // Nothing in these components waits for anything outside of them.
-    let waker = std::task::Waker::noop();
-    let mut context = std::task::Context::from_waker(waker);
-    for _ in 0..1_000 {
-        if let std::task::Poll::Ready(html) = rendering.as_mut().poll(&mut context) {
-            return html;
-        }
-        std::thread::yield_now();
-    }
-    panic!("the component did not render");
-}
