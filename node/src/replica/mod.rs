@@ -59,6 +59,9 @@ const PROPOSAL_BYTES: usize = 4 << 20;
 /// How often a leader looks for expired leases (etcd's period).
 const LEASE_PERIOD_MICROS: u64 = 500_000;
 
+/// Ticks between two writes of a commit index that moved alone.
+const COMMIT_TICKS: u64 = 10;
+
 /// Expired leases a leader revokes at once (etcd's limit: 1000 a second).
 const REVOKES_AT_ONCE: usize = 500;
 
@@ -174,6 +177,9 @@ pub struct Replica {
     kept: Vec<Input>,
     seen_leader: Option<(Term, MemberId)>,
     last_sync: Duration,
+    ticks: u64,
+    /// The commit index in the log on disk is behind.
+    commit_unsaved: bool,
     published: Option<Status>,
     published_at_micros: u64,
 }
@@ -211,6 +217,8 @@ impl Replica {
             kept: Vec::new(),
             seen_leader: None,
             last_sync: Duration::ZERO,
+            ticks: 0,
+            commit_unsaved: false,
             published: None,
             published_at_micros: 0,
         }
@@ -239,6 +247,10 @@ impl Replica {
         }
         if tick {
             self.tick();
+            self.ticks += 1;
+            if self.ticks.is_multiple_of(COMMIT_TICKS) {
+                self.save_commit()?;
+            }
         }
         self.first_campaign();
         self.follow_leader();
@@ -534,21 +546,37 @@ impl Replica {
             // The planted bug: a restart finds neither term nor vote.
             (hard_state.term, hard_state.vote) = (0, 0);
         }
-        if persist.entries.is_empty() && hard_state.is_none()
-            || self.parts.planted.has(Break::NothingPersisted)
-        {
+        if !persist.sync {
+            // Only the commit index moved: nobody was promised that it is remembered.
+            self.commit_unsaved |= hard_state.is_some();
             return Ok(());
         }
+        if self.parts.planted.has(Break::NothingPersisted) {
+            return Ok(());
+        }
+        self.commit_unsaved = false;
         self.parts.wal.append(Batch {
             entries: &persist.entries,
             hard_state: hard_state.as_ref(),
             mark: None,
         })?;
-        if persist.sync {
-            self.last_sync = self.parts.wal.sync()?;
-            self.parts.metrics.wal_fsync_seconds.observe(self.last_sync.as_secs_f64());
-        }
+        self.last_sync = self.parts.wal.sync()?;
+        self.parts.metrics.wal_fsync_seconds.observe(self.last_sync.as_secs_f64());
         Ok(())
+    }
+
+    /// Writes the commit index now and then, without an fsync, so that a restarted process knows
+    /// at once what it may apply.
+    fn save_commit(&mut self) -> Result<(), Fatal> {
+        if !std::mem::take(&mut self.commit_unsaved)
+            || self.parts.planted.has(Break::NothingPersisted)
+            || self.parts.planted.has(Break::VoteNotPersisted)
+        {
+            return Ok(());
+        }
+        let hard_state = self.parts.driver.log().hard_state();
+        let batch = Batch { hard_state: Some(hard_state), ..Batch::default() };
+        Ok(self.parts.wal.append(batch)?)
     }
 
     fn apply(&self, entries: Vec<Entry>) {
