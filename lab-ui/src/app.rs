@@ -42,6 +42,8 @@ pub struct App {
     version: u64,
     pointing: Pointing,
     listeners: Vec<Listener>,
+    /// Media queries that are listened to; a list that is dropped is silent.
+    preferences: Vec<web_sys::MediaQueryList>,
     editing: bool,
     drawer: bool,
     embed: bool,
@@ -71,7 +73,15 @@ pub enum Msg {
     Key(KeyboardEvent),
     /// The page can be seen again, or no longer.
     Visible(bool),
+    /// The system prefers another theme, or less motion, than before.
+    Preferences,
 }
+
+/// Asks whether the system prefers a dark page.
+const DARK: &str = "(prefers-color-scheme: dark)";
+
+/// Asks whether the system prefers little motion.
+const STILL: &str = "(prefers-reduced-motion: reduce)";
 
 /// A callback of the document or a timer, held as long as the page.
 struct Listener {
@@ -103,6 +113,7 @@ impl Component for App {
             version: 0,
             pointing,
             listeners: Vec::new(),
+            preferences: Vec::new(),
             editing: false,
             drawer: false,
             embed: false,
@@ -125,6 +136,10 @@ impl Component for App {
                     feed.resync();
                 }
                 false
+            }
+            Msg::Preferences => {
+                self.follow_preferences();
+                true
             }
         }
     }
@@ -196,8 +211,7 @@ impl App {
         let Some(window) = web_sys::window() else { return };
         let search = window.location().search().unwrap_or_default();
         self.embed = search.contains("embed=1");
-        self.gaze.borrow_mut().theme = theme_of(&window);
-        self.store.borrow_mut().flights.still = asks(&window, "(prefers-reduced-motion: reduce)");
+        self.follow_preferences();
         self.feed = Some(Feed::start(Rc::clone(&self.store)));
         let link = ctx.link().clone();
         let tick = Closure::new(move |_: web_sys::Event| link.send_message(Msg::Tick));
@@ -226,6 +240,23 @@ impl App {
         let listening = visible.as_ref().unchecked_ref();
         document.add_event_listener_with_callback("visibilitychange", listening).ok(); // As above.
         self.listeners.push(Listener { _closure: visible });
+        let link = ctx.link().clone();
+        let changed = Closure::new(move |_: web_sys::Event| link.send_message(Msg::Preferences));
+        for query in [DARK, STILL] {
+            if let Ok(Some(list)) = window.match_media(query) {
+                let listening = changed.as_ref().unchecked_ref();
+                list.add_event_listener_with_callback("change", listening).ok(); // As above.
+                self.preferences.push(list);
+            }
+        }
+        self.listeners.push(Listener { _closure: changed });
+    }
+
+    /// Theme and motion as the person or the system wants them now.
+    fn follow_preferences(&self) {
+        let Some(window) = web_sys::window() else { return };
+        self.gaze.borrow_mut().theme = theme_of(&window);
+        self.store.borrow_mut().flights.still = asks(&window, STILL);
     }
 
     /// Why no command is accepted now.
@@ -498,7 +529,7 @@ fn theme_of(window: &Window) -> Theme {
     match kept.as_deref() {
         Some("dark") => Theme::Dark,
         Some("light") => Theme::Light,
-        _ if asks(window, "(prefers-color-scheme: dark)") => Theme::Dark,
+        _ if asks(window, DARK) => Theme::Dark,
         _ => Theme::Light,
     }
 }
