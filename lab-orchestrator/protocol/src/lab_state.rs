@@ -2,6 +2,11 @@
 //!
 //! `fold(events)` equals `fold(state, later events)`: a late reader is given a state and then
 //! events, and knows what an early reader knows. What is kept is bounded.
+//!
+//! [`story`] and [`tape`] are parts of the fold: they live in the state and read the rest of it.
+
+pub mod story;
+pub mod tape;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -11,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Event, Feed, Link, LinkCondition, LinkTraffic, MemberNo, MemberPlan, Numbered, Process,
-    WorkloadSpec, story::Story, tape::Tape,
+    WorkloadSpec,
 };
+use story::Story;
+use tape::Tape;
 
 /// Entries of a member's log that are remembered in words.
 const BRIEFS: usize = 48;

@@ -19,8 +19,6 @@ mod lab_state;
 mod operation;
 pub mod scenario;
 mod socket;
-pub mod story;
-pub mod tape;
 mod verdict;
 
 pub use node_protocol;
@@ -30,7 +28,7 @@ pub use event::{
     By, CommandId, Ended, Event, Fate, Feed, LinkCondition, LinkTraffic, LostWhy, MemberPlan,
     Message, Numbered, Process, ReadBack,
 };
-pub use lab_state::{Applied, LabState, LinkState, MemberState};
+pub use lab_state::{Applied, LabState, LinkState, MemberState, story, tape};
 pub use operation::{Answer, Call, ClientNo, OpId, Outcome};
 pub use socket::{ClientFrame, DecodeError, LAB_PROTOCOL_VERSION, ServerFrame};
 pub use verdict::{CheckResult, Judgement, Verdict};

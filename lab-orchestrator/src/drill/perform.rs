@@ -60,7 +60,8 @@ pub struct DrillArgs {
     /// Where every random choice comes from; without it the scenario's, else one is drawn.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Where runs are recorded, each in a folder of its own.
+    /// Where runs are recorded, each in a folder of its own; made if it is missing. Any of them
+    /// can be shown again with `raft-lab replay`.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
     /// Print the reports as JSON (also when the output is not a terminal).

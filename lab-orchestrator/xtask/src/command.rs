@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -135,6 +135,12 @@ impl Plain {
             each(&line);
         }
         child.wait().with_context(|| format!("wait for `{}`", self.shown()))
+    }
+
+    /// Runs it to its end and keeps all it wrote, however it ends.
+    pub(crate) fn keep_output(&self) -> Result<Output> {
+        self.announce();
+        self.command().stdin(Stdio::null()).output().with_context(|| self.not_started())
     }
 
     /// Whether it ends well; nothing is shown.

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::command::{Plain, say};
 use crate::running::{Running, is_running, processor_time, send};
-use crate::{lab, namespaces, page, places, test};
+use crate::{breaks, lab, namespaces, page, places, test};
 
 /// One gate: its name, what it shows, and how it is run.
 struct Gate {
@@ -67,7 +67,7 @@ const GATES: [Gate; 12] = [
     },
     Gate {
         name: "training",
-        shows: "a bug planted in a member turns a verdict red (arguments: BUG SCENARIO)",
+        shows: "a bug planted in a member turns a verdict red (arguments: BUG DRILL)",
         run: training,
     },
     Gate {
@@ -123,28 +123,11 @@ fn raft_lab(command: &str, usual: &[&str], arguments: &[String]) -> Result<()> {
 
 /// Performs a scenario on members with a bug planted in them: its verdict has to be red.
 fn training(arguments: &[String]) -> Result<()> {
-    /// What `raft-lab drill` ends with when a promise was broken.
-    const INVALID: i32 = 1;
-    let [bug, scenario] = arguments else {
-        bail!("know what to break: cargo gate training BUG scenarios/NAME.toml");
+    let [bug, drill] = arguments else {
+        bail!("know what to break: cargo gate training BUG DRILL, such as network-partition");
     };
-    lab::build_programs()?;
-    // A folder of its own: the feature would rebuild the member as it ships, and back again.
-    let folder = places::target().join("training");
-    Plain::cargo("build --release -p node --features training --bin raft-node-training")
-        .with(["--target-dir".to_owned(), folder.display().to_string()])
-        .run()?;
-    let node = folder.join("release").join("raft-node-training").display().to_string();
-    let runs = places::target().join("runs").display().to_string();
-    let status = Plain::new(places::release("raft-lab").display().to_string(), ["drill"])
-        .with(["--runs", &runs, "--node", &node])
-        .with(["--node-arg", "--break", "--node-arg", bug, scenario])
-        .run_lines(|_| {})?;
-    ensure!(
-        status.code() == Some(INVALID),
-        "see a red verdict for `{bug}`: raft-lab ended with {status}"
-    );
-    Ok(())
+    breaks::build()?;
+    breaks::turns_red(bug, drill)
 }
 
 fn idle_cpu(_: &[String]) -> Result<()> {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  cargo lab       page ─► release binaries ─► becomes `raft-lab up`
-//!  cargo lab-test  host ─► scenarios ─► page in Chromium ─► book ─► namespaces ─► one table
+//!  cargo lab-test  host ─► book ─► scenarios ─► breaks ─► page in Chromium ─► namespaces ─► one table
 //!  cargo verify    fmt, clippy, floors, wasm, licences: checks and never edits
 //!  cargo tidy      the edits that `verify` would ask for
 //!  cargo gate NAME one acceptance gate
@@ -16,6 +16,7 @@
 //! page; they are built and run as a person would.
 
 mod book;
+mod breaks;
 mod chromium;
 mod command;
 mod deny;

@@ -1,7 +1,7 @@
 //! Counts what passed and failed, and prints the one table at the end.
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -62,7 +62,19 @@ impl Tally {
     ) {
         say(&format!("{step}: {what}"));
         let began = Instant::now();
-        let outcome = match row() {
+        let result = row();
+        self.add(step, what, result, began.elapsed());
+    }
+
+    /// Remembers what came of a row that was carried out elsewhere, such as beside another one.
+    pub(crate) fn add(
+        &mut self,
+        step: &'static str,
+        what: &str,
+        result: Result<Count>,
+        taken: Duration,
+    ) {
+        let outcome = match result {
             Ok(count) => Outcome::Counted(count),
             Err(error) => match error.downcast::<NotHere>() {
                 Ok(NotHere(why)) if !crate::command::is_ci() => Outcome::LeftOut(why),
@@ -75,7 +87,7 @@ impl Tally {
             Outcome::LeftOut(why) => say(&format!("{step}: {what}: LEFT OUT: {why}")),
             Outcome::Counted(_) => {}
         }
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = taken.as_secs_f64();
         self.rows.push(Row { step, what: what.to_owned(), outcome, seconds });
     }
 

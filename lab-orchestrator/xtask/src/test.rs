@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::command::Plain;
 use crate::tally::{Count, Tally, count_of_plain_line, count_of_test_result};
-use crate::{book, chromium, lab, namespaces, page, places, verify};
+use crate::{book, breaks, chromium, lab, namespaces, page, places, verify};
 
 /// A part of the test run that can be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -19,6 +19,8 @@ pub(crate) enum Step {
     Book,
     /// Every scenario on real processes.
     Scenarios,
+    /// Every planted bug, and the checks that must notice it.
+    Breaks,
     /// The page in a real Chromium.
     Page,
     /// Three members by the README's lines, in network namespaces (Linux, root).
@@ -38,6 +40,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
             Step::Host => host(&mut tally),
             Step::Book => tally.measure("book", "built, links hold", || one(book::build())),
             Step::Scenarios => scenarios(&mut tally),
+            Step::Breaks => breaks::measure(&mut tally),
             Step::Page => browser(&mut tally),
             Step::Namespaces => {
                 tally.measure("namespaces", "three machines by the README", || {

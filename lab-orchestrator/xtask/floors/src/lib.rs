@@ -25,6 +25,7 @@ pub fn check(folder: &str, name: &str, floors: &[(&str, u8)]) {
     let mut complaints = Vec::new();
     let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
+    let exports = exports(&fs::read_to_string(source.join("lib.rs")).unwrap_or_default());
     let files = sources(&source);
     assert!(!files.is_empty(), "{} has no sources", source.display());
     for path in files {
@@ -52,7 +53,7 @@ pub fn check(folder: &str, name: &str, floors: &[(&str, u8)]) {
         {
             continue;
         }
-        for used in used(&text, name) {
+        for used in used(&text, name, &exports) {
             match floors.get(used.as_str()) {
                 Some(floor) if floor > own => {
                     complaints.push(format!("{shown} uses `{used}`, which is on a higher floor"));
@@ -97,8 +98,27 @@ fn module(path: &Path, source: &Path) -> String {
     first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
 
-/// The modules that a text names behind `crate::` or `name::`, comments and tests left out.
-fn used(text: &str, name: &str) -> BTreeSet<String> {
+/// What a `lib.rs` gives out under its own name, and the module each comes from:
+/// `pub use ids::{Index, Term};` gives `Index` and `Term`, both from `ids`.
+fn exports(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (at, _) in text.match_indices("\npub use ") {
+        let rest = &text[at + "\npub use ".len()..];
+        let Some((module, names)) = rest.split(';').next().and_then(|path| path.split_once("::"))
+        else {
+            continue;
+        };
+        for name in names.trim_matches(['{', '}', '\n', ' ']).split(',') {
+            let name = name.rsplit([' ', ':']).next().unwrap_or(name).trim();
+            found.insert(name.to_owned(), module.to_owned());
+        }
+    }
+    found
+}
+
+/// The modules that a text names behind `crate::` or `name::`, comments and tests left out; for
+/// what `lib.rs` gives out, the module behind it.
+fn used(text: &str, name: &str, exports: &BTreeMap<String, String>) -> BTreeSet<String> {
     let program = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text);
     let code: String = program
         .lines()
@@ -113,19 +133,23 @@ fn used(text: &str, name: &str) -> BTreeSet<String> {
             if before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_') {
                 continue;
             }
-            found.extend(first_words(&code[at + place.len()..]));
+            let words = first_words(&code[at + place.len()..]).into_iter();
+            found.extend(words.filter_map(|word| match exports.get(&word) {
+                Some(module) => Some(module.clone()),
+                None => is_module(&word).then_some(word),
+            }));
         }
     }
     found
 }
 
-/// `a::B` gives a; `{a::B, c::{D, E}}` gives a and c. Types begin with a capital and are skipped.
+/// `a::B` gives a; `{a::B, c::{D, E}, F}` gives a, c and F.
 fn first_words(text: &str) -> Vec<String> {
     let word = |text: &str| -> String {
         text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
     };
     let Some(list) = text.strip_prefix('{') else {
-        return Some(word(text)).filter(|word| is_module(word)).into_iter().collect();
+        return vec![word(text)];
     };
     let mut depth = 0;
     let mut expect = true;
@@ -143,10 +167,10 @@ fn first_words(text: &str) -> Vec<String> {
             _ => {}
         }
     }
-    words.retain(|word| is_module(word));
     words
 }
 
+/// Types begin with a capital; those that live in `lib` or `main` are of every floor.
 fn is_module(word: &str) -> bool {
     word.starts_with(|letter: char| letter.is_ascii_lowercase())
 }
@@ -189,10 +213,11 @@ mod tests {
     fn what_is_used_is_seen() {
         let text = "//! Text.\nuse crate::command::{say, Plain};\nuse crate::{lab, page::{a, b}};\n\
                     use crate::Look;\n// crate::ignored\nlet x = crate::places::root();\n\
-                    use own::lib_name;\nnot_crate::other();\n#[cfg(test)]\nmod tests {\n\
-                    use crate::gate;";
-        let seen: Vec<_> = used(text, "own").into_iter().collect();
-        assert_eq!(seen, ["command", "lab", "lib_name", "page", "places"]);
+                    use own::lib_name;\nnot_crate::other();\nlet x: crate::Term;\n#[cfg(test)]\n\
+                    mod tests {\nuse crate::gate;";
+        let exports = exports("mod ids;\npub use ids::{\n    Index, Term,\n};\npub use serde;\n");
+        let seen: Vec<_> = used(text, "own", &exports).into_iter().collect();
+        assert_eq!(seen, ["command", "ids", "lab", "lib_name", "page", "places"]);
     }
 
     #[test]

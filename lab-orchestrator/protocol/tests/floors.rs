@@ -1,0 +1,18 @@
+//! Imports run downward in the lab's contract, in no circle, and no file is a maze.
+
+#[test]
+fn the_house_stands() {
+    floors::check(
+        env!("CARGO_MANIFEST_DIR"),
+        "lab_protocol",
+        &[
+            ("socket", 4),
+            ("lab_state", 3),
+            ("event", 2),
+            ("command", 1),
+            ("operation", 0),
+            ("scenario", 0),
+            ("verdict", 0),
+        ],
+    );
+}
