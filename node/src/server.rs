@@ -164,7 +164,10 @@ fn host_of(url: &Url) -> String {
 impl Server {
     /// Starts a node as configured. What it needs of the disk and the network it has on return;
     /// the cluster may still have no leader.
-    pub async fn start(config: Config, planted: Planted) -> Result<Self, ServerError> {
+    pub async fn start(mut config: Config, planted: Planted) -> Result<Self, ServerError> {
+        if planted.has(Break::TokenIgnored) {
+            config.initial_cluster_token.clear();
+        }
         if config.force_new_cluster {
             return Err(ServerError::NotServed(
                 "--force-new-cluster is not served by this version; start without it",
@@ -479,8 +482,7 @@ impl Assembly {
         };
         let driver = Driver::new(settings, raft_log, applied.0)?;
 
-        let identity =
-            handshake::Identity { member, cluster, membership: membership.clone(), planted };
+        let identity = handshake::Identity { member, cluster, membership: membership.clone() };
         let news_inbox = inbox.clone();
         let news = move |news: LinkNews| {
             // When the inbox is full the link's state is told again at its next change.

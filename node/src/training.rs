@@ -30,7 +30,7 @@ pub enum Break {
     NervousLeader,
     /// A new leader thinks that its predecessor's leases have run out.
     LeaseNotExtended,
-    /// A leader counts three seconds too many for each lease.
+    /// A leader counts six seconds too many for each lease.
     LeaseEarly,
     /// Reads are served without asking whether the leader still leads.
     ReadsUnchecked,
@@ -42,9 +42,9 @@ pub enum Break {
     ApplySkips,
     /// The member with the highest id stops applying after a while.
     ApplyStalls,
-    /// A command that finds no leader is refused instead of kept.
+    /// A command that waits when nobody leads is refused instead of kept.
     NoQueue,
-    /// Members of another cluster are welcome.
+    /// The cluster token makes no difference: a member started with another one belongs.
     TokenIgnored,
 }
 
@@ -69,7 +69,7 @@ impl Planted {
 pub(crate) const PUTS_BEFORE_STALL: u64 = 60;
 
 /// How much too early [`Break::LeaseEarly`] ends a lease.
-pub(crate) const LEASE_EARLY_MICROS: u64 = 3_000_000;
+pub(crate) const LEASE_EARLY_MICROS: u64 = 6_000_000;
 
 /// What the state machine would probably answer, for [`Break::AcknowledgeBeforeCommit`].
 pub(crate) fn guess(op: &Op, revision: Revision) -> Option<Response> {

@@ -116,7 +116,8 @@ async fn round(runner: &mut Runner<'_>, args: &CrashAllArgs) -> Result<String, T
     let spec = WorkloadSpec {
         puts_per_second: args.rate,
         reads_per_second: args.rate / 4,
-        keys: 256,
+        // So many that a lost write is seldom hidden by a later one to the same key.
+        keys: 4096,
         ..WorkloadSpec::default()
     };
     runner.submit(Command::SetWorkload { spec }).await?;

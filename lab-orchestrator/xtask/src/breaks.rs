@@ -52,7 +52,7 @@ const ROWS: &[Row] = &[
     Row { bug: "apply-stalls", drill: "minor-followers", red: &["converged"] },
     // The cluster comes back in a term below those in its log, and gets nothing done.
     Row { bug: "vote-not-persisted", drill: CRASH_ALL, red: &["round 1"] },
-    Row { bug: "nothing-persisted", drill: CRASH_ALL, red: &["acked_not_lost"] },
+    Row { bug: "nothing-persisted", drill: CRASH_ALL, red: &["acked_not_lost", "linearizable"] },
     Row {
         bug: "acknowledge-before-commit",
         drill: "network-partition",

@@ -123,6 +123,13 @@ impl Replica {
         }
     }
 
+    /// The planted bug: refuses everything that waits.
+    pub(super) fn refuse_all(&self) {
+        for (_, command) in self.parts.waiters.all() {
+            self.refuse(&command);
+        }
+    }
+
     /// Names of commands sent again that stand in the log already, applied or not.
     pub(super) fn already_logged(&self, forwarded: &[Forwarded]) -> BTreeSet<CommandId> {
         if !forwarded.iter().any(|forwarded| forwarded.again) {

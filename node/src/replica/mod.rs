@@ -471,6 +471,9 @@ impl Replica {
             self.ask_again();
         } else {
             tracing::info!(term = %standing.term, "leader lost");
+            if self.parts.planted.has(Break::NoQueue) {
+                self.refuse_all();
+            }
         }
         if led && now.is_none_or(|(_, leader)| leader != self.parts.member) {
             self.parts.lessor.lock().demote();

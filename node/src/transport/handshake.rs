@@ -13,7 +13,6 @@ use tokio::net::TcpStream;
 
 use super::codec::{self, CodecError};
 use crate::cluster::Membership;
-use crate::training::{Break, Planted};
 use crate::urls::Url;
 
 /// How long a handshake may take, from dialling to the answer.
@@ -97,8 +96,6 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// Who is and who was a member.
     pub membership: Arc<RwLock<Membership>>,
-    /// Planted bugs, in the training build.
-    pub planted: Planted,
 }
 
 impl Identity {
@@ -107,10 +104,10 @@ impl Identity {
         if hello.purpose == Purpose::Members {
             return Ok(());
         }
-        if hello.cluster != self.cluster && !self.planted.has(Break::TokenIgnored) {
+        if hello.cluster != self.cluster {
             return Err(Rejection::Cluster { theirs: hello.cluster, ours: self.cluster });
         }
-        if header.to != self.member && !self.planted.has(Break::TokenIgnored) {
+        if header.to != self.member {
             return Err(Rejection::Misdialled { wanted: header.to, this: self.member });
         }
         if self.membership.read().removed(header.from) {
