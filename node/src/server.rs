@@ -527,6 +527,7 @@ impl Assembly {
             election_ticks: config.election_ticks,
             snapshot_count: config.snapshot_count,
             catchup_entries: config.snapshot_catchup_entries,
+            strict_reconfig_check: config.strict_reconfig_check,
             fresh,
             planted,
         });

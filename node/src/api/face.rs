@@ -21,7 +21,7 @@ use super::error::ClientError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::handle::{Handle, Refusal};
-use crate::kv::{Op, ReadError, Response, RowsError, Store};
+use crate::kv::{self, Op, ReadError, Response, RowsError, Store};
 use crate::metrics::Metrics;
 use crate::watch::WatchHub;
 
@@ -158,7 +158,15 @@ impl Face {
     }
 
     /// Replicates a checked command.
+    ///
+    /// While the state is larger than its quota, what would make it grow is refused.
     pub(super) async fn propose(&self, op: Op) -> Result<Response, ClientError> {
+        if kv::op_grows(&op) {
+            let state_bytes = self.handle.glance().state_bytes.load(Ordering::Relaxed);
+            if state_bytes > self.limits.quota_bytes {
+                return Err(ClientError::NoSpace);
+            }
+        }
         self.handle.propose(op).await.map_err(|refusal| {
             // A refusal by the state machine is an answer; all else failed on the way.
             if !matches!(refusal, Refusal::Kv(_)) {

@@ -316,6 +316,23 @@ async fn bad_requests_are_refused_before_they_are_proposed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_member_refuses_what_would_make_it_grow() {
+    let stage = Stage::set().await;
+    let mut kv = KvClient::new(stage.channel().await);
+    kv.put(put("a", "1")).await.expect("there is room");
+    stage.glance.state_bytes.store(u64::MAX, Ordering::SeqCst);
+    let full = (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded".to_owned());
+    assert_eq!(refused(kv.put(put("a", "2")).await), full);
+    let mut lease = LeaseClient::new(stage.channel().await);
+    let grant = LeaseGrantRequest { ttl: 60, id: 0 };
+    assert_eq!(refused(lease.lease_grant(grant).await), full);
+    let delete = DeleteRangeRequest { key: "a".into(), ..DeleteRangeRequest::default() };
+    let deleted = kv.delete_range(delete).await.expect("room is made").into_inner().deleted;
+    assert_eq!(deleted, 1);
+    stage.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_leader_only_stale_reads_are_answered() {
     let stage = Stage::set().await;
     stage.glance.leader.store(0, Ordering::SeqCst);

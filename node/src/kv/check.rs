@@ -70,6 +70,26 @@ pub fn check_txn(request: &TxnRequest, max_txn_ops: usize) -> Result<(), KvError
     Ok(())
 }
 
+/// Whether an operation may make the state grow: what a full member refuses (etcd's rule).
+pub fn op_grows(op: &Op) -> bool {
+    fn puts(ops: &[RequestOp]) -> bool {
+        ops.iter().any(|op| match &op.request {
+            Some(Request::RequestPut(_)) => true,
+            Some(Request::RequestTxn(nested)) => puts(&nested.success) || puts(&nested.failure),
+            Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => false,
+        })
+    }
+    match op {
+        Op::Put(_) | Op::LeaseGrant { .. } => true,
+        Op::Txn(request) => puts(&request.success) || puts(&request.failure),
+        Op::DeleteRange(_)
+        | Op::Compact(_)
+        | Op::LeaseRevoke { .. }
+        | Op::Publish { .. }
+        | Op::ChangeMembers(_) => false,
+    }
+}
+
 /// Whether a transaction can write, whichever branch it takes. One that cannot is a read.
 pub fn txn_writes(request: &TxnRequest) -> bool {
     request.success.iter().chain(&request.failure).any(|op| match &op.request {

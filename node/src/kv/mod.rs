@@ -46,7 +46,7 @@ mod write;
 pub use change::{Change, Table};
 pub use check::{
     MAX_LEASE_TTL_SECONDS, check_delete_range, check_lease_ttl, check_op, check_put, check_range,
-    check_txn, txn_is_serializable, txn_writes,
+    check_txn, op_grows, txn_is_serializable, txn_writes,
 };
 pub use command::{Command, CommandError, CommandId, Op, brief};
 pub use error::{CodeNumber, KvError, LoadError, ReadError, RowsError};

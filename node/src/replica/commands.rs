@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use node_protocol::MemberId;
 use raft::eraftpb::EntryType;
 
 use super::{PROPOSAL_BYTES, Replica};
@@ -143,11 +144,31 @@ impl Replica {
             .collect()
     }
 
+    /// Whether enough voters can be reached to make a quorum after the change.
+    fn keeps_quorum(&self, change: &MemberChange) -> bool {
+        let mut voters: BTreeSet<_> =
+            self.parts.driver.conf_state().voters.into_iter().map(MemberId).collect();
+        match change {
+            MemberChange::Add(member) if member.learner => return true,
+            MemberChange::Add(member) => drop(voters.insert(member.id)),
+            MemberChange::Promote(id) => drop(voters.insert(*id)),
+            MemberChange::Remove(id) => drop(voters.remove(id)),
+            MemberChange::UpdatePeerUrls { .. } => return true,
+        }
+        let reached = voters
+            .iter()
+            .filter(|id| **id == self.parts.member || self.connected.contains(id))
+            .count();
+        reached > voters.len() / 2
+    }
+
     /// A change that would be refused goes into the log as a plain command, so that the asking
     /// member is told through it like everybody else.
     pub(super) fn propose_change(&mut self, change: &Bytes, command: &Bytes) {
         let change = MemberChange::decode(change).ok();
-        let accepted = change.filter(|change| self.parts.membership.read().check(change).is_ok());
+        let accepted = change
+            .filter(|change| self.parts.membership.read().check(change).is_ok())
+            .filter(|change| !self.parts.strict_reconfig_check || self.keeps_quorum(change));
         match accepted {
             // Another change is under way: sent again once it is through.
             Some(_) if self.parts.driver.has_pending_change() => {}

@@ -146,6 +146,8 @@ pub struct Parts {
     pub snapshot_count: u64,
     /// Entries kept then for followers that were away for a moment.
     pub catchup_entries: u64,
+    /// Refuse changes of members after which too few could be reached to make a quorum.
+    pub strict_reconfig_check: bool,
     /// The cluster has just been bootstrapped: nobody has ever led.
     pub fresh: bool,
     /// Planted bugs, in the training build.

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use etcd_api::etcdserverpb::{PutRequest, RangeRequest};
 use node::apply::{self, Apply, Item};
 use node::clock::{Clock, MadeUpClock};
-use node::cluster::{Member as ClusterMember, MemberChange, Membership, cluster_id, member_id};
+use node::cluster::{
+    ChangeError, Member as ClusterMember, MemberChange, Membership, cluster_id, member_id,
+};
 use node::consensus::log::{SnapshotPoint, SnapshotSource};
 use node::consensus::waiters::{Answer, Outcome, Ticket, Waiters};
 use node::consensus::{Driver, Log, Settings};
@@ -210,6 +212,7 @@ impl Cluster {
             running.inbox_in.send(caller).expect("the inbox has room");
         }
         self.members[member].running = Some(running);
+        self.tell_link(self.members[member].id, true);
     }
 
     fn assemble(&self, opened: Opened) -> Running {
@@ -275,6 +278,7 @@ impl Cluster {
             election_ticks: 100,
             snapshot_count: self.snapshot_count,
             catchup_entries: self.snapshot_count.min(5_000),
+            strict_reconfig_check: true,
             fresh,
             planted: Planted::default(),
         });
@@ -328,7 +332,16 @@ impl Cluster {
     pub(crate) fn crash(&mut self, member: usize) {
         self.members[member].running = None;
         let id = self.members[member].id;
+        self.tell_link(id, false);
         self.flying.retain(|_, (from, to, _)| *from != id && *to != id);
+    }
+
+    /// Tells every member that runs whether it can send to this one.
+    fn tell_link(&self, peer: MemberId, connected: bool) {
+        for running in self.members.iter().filter_map(|member| member.running.as_ref()) {
+            let news = LinkNews { peer, connected, why: String::new() };
+            running.inbox_in.send(Input::Link(news)).expect("the inbox has room");
+        }
     }
 
     /// Ends a machine: of what was not synced some sectors survive, by the seed.
@@ -559,6 +572,15 @@ impl Cluster {
 
     /// Asks `asked` to remove a member; returns how many are left.
     pub(crate) fn remove(&mut self, asked: usize, removed: usize) -> usize {
+        self.try_remove(asked, removed).expect("the change is accepted")
+    }
+
+    /// As `remove`, or why not.
+    pub(crate) fn try_remove(
+        &mut self,
+        asked: usize,
+        removed: usize,
+    ) -> Result<usize, ChangeError> {
         let change = MemberChange::Remove(self.members[removed].id).encode();
         let mut waiting = self.begin(asked, Op::ChangeMembers(change.into()));
         let mut outcome = None;
@@ -568,7 +590,7 @@ impl Cluster {
         });
         match outcome {
             Some(Outcome::Answered(answer)) => match *answer {
-                Answer::Members(Ok(members)) => members.len(),
+                Answer::Members(result) => result.map(|members| members.len()),
                 other => panic!("a change of members was answered with {other:?}"),
             },
             other => panic!("a change of members ended with {other:?}"),

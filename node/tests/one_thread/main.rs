@@ -6,6 +6,7 @@
 mod cluster;
 
 use cluster::Cluster;
+use node::cluster::ChangeError;
 use node::handle::Refusal;
 
 #[test]
@@ -117,6 +118,17 @@ fn members_change_and_the_answer_comes_to_who_asked() {
     cluster.converge();
     assert_eq!(cluster.voters(leader), 2);
     assert_eq!(cluster.hashes(), 1);
+}
+
+#[test]
+fn a_change_that_would_cost_the_quorum_is_refused() {
+    let mut cluster = Cluster::new(11, 3);
+    let leader = cluster.await_leader();
+    let (other, crashed) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.crash(crashed);
+    assert_eq!(cluster.try_remove(leader, other), Err(ChangeError::Unhealthy));
+    cluster.converge();
+    assert_eq!(cluster.voters(leader), 3, "nothing has changed");
 }
 
 #[test]
