@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use node_protocol::{Index, MemberId, Role, Status, Term, TraceEvent};
+use node_protocol::{Index, MemberId, Status, Term, TraceEvent};
 use parking_lot::{Mutex, RwLock};
 use raft::eraftpb::{Entry, Message};
 use tokio::sync::oneshot;
@@ -58,6 +58,9 @@ const PROPOSAL_BYTES: usize = 4 << 20;
 
 /// How often a leader looks for expired leases (etcd's period).
 const LEASE_PERIOD_MICROS: u64 = 500_000;
+
+/// Ticks after which the first campaign of a new cluster is begun again if nobody leads.
+const CAMPAIGN_TICKS: u32 = 10;
 
 /// Ticks between two writes of a commit index that moved alone.
 const COMMIT_TICKS: u64 = 10;
@@ -180,6 +183,8 @@ pub struct Replica {
     seen_leader: Option<(Term, MemberId)>,
     last_sync: Duration,
     ticks: u64,
+    /// Ticks until the first campaign is begun again.
+    campaign_in_ticks: u32,
     /// The commit index in the log on disk is behind.
     commit_unsaved: bool,
     published: Option<Status>,
@@ -220,6 +225,7 @@ impl Replica {
             seen_leader: None,
             last_sync: Duration::ZERO,
             ticks: 0,
+            campaign_in_ticks: 0,
             commit_unsaved: false,
             published: None,
             published_at_micros: 0,
@@ -254,7 +260,7 @@ impl Replica {
                 self.save_commit()?;
             }
         }
-        self.first_campaign();
+        self.first_campaign(tick);
         self.follow_leader();
         self.propose();
         self.read();
@@ -423,13 +429,19 @@ impl Replica {
     }
 
     /// At a fresh bootstrap the member with the lowest id campaigns as soon as a quorum can hear
-    /// it, instead of everybody waiting out a timeout. Who is not there in time is not needed.
-    fn first_campaign(&mut self) {
+    /// it, instead of everybody waiting out a timeout. A connection that has only just been made
+    /// may still lose the answers, so it asks again until somebody leads or its own timeout takes
+    /// over. Who is not there in time is not needed.
+    fn first_campaign(&mut self, tick: bool) {
         if !self.parts.fresh {
             return;
         }
-        if self.leader().is_some() || self.parts.driver.standing().role != Role::Follower {
+        if self.leader().is_some() || self.ticks > u64::from(self.parts.election_ticks) {
             self.parts.fresh = false;
+            return;
+        }
+        if self.campaign_in_ticks > 0 {
+            self.campaign_in_ticks -= u32::from(tick);
             return;
         }
         let voters = self.parts.driver.conf_state().voters;
@@ -442,7 +454,7 @@ impl Replica {
             self.connected.contains(&id) && self.callers.get(&id).is_some_and(|calls| *calls > 0)
         };
         if 1 + voters.iter().filter(heard).count() > voters.len() / 2 {
-            self.parts.fresh = false;
+            self.campaign_in_ticks = CAMPAIGN_TICKS;
             self.parts.driver.campaign("the cluster is new and a quorum is connected");
         }
     }
