@@ -275,8 +275,7 @@ fn is_rare(kind: FrameKind) -> bool {
         | FrameKind::Ask
         | FrameKind::Answer
         | FrameKind::SnapshotChunk
-        | FrameKind::SnapshotEnd
-        | FrameKind::Members => false,
+        | FrameKind::SnapshotEnd => false,
     }
 }
 

@@ -240,8 +240,7 @@ fn layer_of(kind: FrameKind) -> Layer {
         | FrameKind::ReadIndex
         | FrameKind::ReadIndexResponse
         | FrameKind::Ask
-        | FrameKind::Answer
-        | FrameKind::Members => Layer::Quiet,
+        | FrameKind::Answer => Layer::Quiet,
     }
 }
 
@@ -315,7 +314,6 @@ fn message(view: &RingView<'_>, flight: &Flight, at: Point, picture: &mut Pictur
         | FrameKind::ReadIndexResponse
         | FrameKind::Ask
         | FrameKind::Answer
-        | FrameKind::Members
         | FrameKind::Hello
         | FrameKind::Welcome
         | FrameKind::Reject => {

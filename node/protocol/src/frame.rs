@@ -76,13 +76,11 @@ pub enum FrameKind {
     SnapshotChunk = 41,
     /// Last frame of a snapshot: its checksum.
     SnapshotEnd = 42,
-    /// What a member that is about to join asks of a running one: the member list.
-    Members = 50,
 }
 
 impl FrameKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::Hello,
         Self::Welcome,
         Self::Reject,
@@ -104,7 +102,6 @@ impl FrameKind {
         Self::SnapshotHead,
         Self::SnapshotChunk,
         Self::SnapshotEnd,
-        Self::Members,
     ];
 
     /// The kind with this number, or `None` for a number this version does not know.

@@ -224,8 +224,7 @@ fn type_of(kind: FrameKind) -> Option<MessageType> {
         | FrameKind::Ask
         | FrameKind::Answer
         | FrameKind::SnapshotChunk
-        | FrameKind::SnapshotEnd
-        | FrameKind::Members => return None,
+        | FrameKind::SnapshotEnd => return None,
     })
 }
 
