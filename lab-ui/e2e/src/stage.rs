@@ -96,9 +96,25 @@ impl Stage {
         format!("{MEMBERS}.find(member => member.name === '{member}').role")
     }
 
-    /// Chooses a member on the ring.
+    /// Waits until a member's button has its place on the ring; returns its selector.
+    pub(crate) async fn placed(&self, member: &str) -> Result<String> {
+        let button = format!("#ring-box button[data-member='{member}']");
+        let visibility =
+            format!("getComputedStyle(document.querySelector(\"{button}\")).visibility");
+        let placed = format!("{visibility} === 'visible'");
+        self.tab.wait(&format!("{member} has its place"), &placed, &visibility, SOON).await?;
+        Ok(button)
+    }
+
+    /// Chooses a member on the ring, and sees that it is the one chosen.
     pub(crate) async fn choose(&self, member: &str) -> Result<()> {
-        self.tab.click(&format!("#ring-box button[data-member='{member}']")).await
+        let button = self.placed(member).await?;
+        self.tab.click(&button).await?;
+        let pressed = "[...document.querySelectorAll(\"#ring-box button[aria-pressed='true']\")]\
+                       .map(button => button.dataset.member).join()";
+        let condition = format!("{pressed} === '{member}'");
+        self.tab.wait(&format!("{member} alone is chosen"), &condition, pressed, SOON).await?;
+        Ok(())
     }
 
     /// Chooses a member, waits until the deed is possible, and clicks it.

@@ -221,6 +221,7 @@ impl Inner {
             set(&button, "width", &format!("{width:.1}px"));
             set(&button, "left", &format!("{:.1}px", centre.x));
             set(&button, "top", &format!("{:.1}px", centre.y));
+            set(&button, "visibility", "visible");
         }
     }
 

@@ -14,6 +14,28 @@ pub(super) async fn leader(surroundings: &Surroundings) -> Result<()> {
     stage.end().await
 }
 
+/// Loads the page anew and watches it come up: at no moment are two members' buttons on the same
+/// spot, where a click on one would choose the other.
+pub(super) async fn seats(surroundings: &Surroundings) -> Result<()> {
+    let stage = Stage::open(surroundings, &[]).await?;
+    let watch = "window.looks = 0; window.stacked = 0; new MutationObserver(() => { \
+                 const buttons = [...document.querySelectorAll('.ring-member')].filter(button => \
+                 getComputedStyle(button).visibility === 'visible'); \
+                 const seats = buttons.map(({ style }) => `${style.left} ${style.top}`); \
+                 window.looks += seats.length > 0; \
+                 window.stacked += new Set(seats).size < seats.length; \
+                 }).observe(document, { childList: true, subtree: true, attributes: true });";
+    stage.tab.page().evaluate_on_new_document(watch).await?;
+    stage.tab.page().reload().await?;
+    stage.ready().await?;
+    let looks = "window.looks";
+    stage.tab.wait("the members' buttons are there", "window.looks > 0", looks, SOON).await?;
+    let (looks, stacked) =
+        (stage.tab.number(looks).await?, stage.tab.number("window.stacked").await?);
+    ensure!(stacked == 0.0, "keep buttons apart: {stacked} of {looks} looks found two on one spot");
+    stage.end().await
+}
+
 /// Kills the leader by click; another is shown; restart brings the old one back as a follower.
 pub(super) async fn crash(surroundings: &Surroundings) -> Result<()> {
     let stage = Stage::open(surroundings, &[]).await?;
@@ -32,7 +54,7 @@ pub(super) async fn keyboard(surroundings: &Surroundings) -> Result<()> {
     let stage = Stage::open(surroundings, &[]).await?;
     let leader = stage.leader().await?;
     let follower = if leader == "m1" { "m2" } else { "m1" };
-    stage.tab.press(&format!("#ring-box button[data-member='{follower}']"), "Enter").await?;
+    stage.tab.press(&stage.placed(follower).await?, "Enter").await?;
     stage.possible("Pause").await?;
     stage.tab.press("button[data-deed='Pause']", "Enter").await?;
     stage.process(follower, "paused").await?;

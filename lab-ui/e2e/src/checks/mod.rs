@@ -22,11 +22,16 @@ pub(crate) struct Check {
 }
 
 /// Every check, in the order in which they run.
-pub(crate) const CHECKS: [Check; 13] = [
+pub(crate) const CHECKS: [Check; 14] = [
     Check {
         name: "leader",
         shows: "the page shows one leader and two followers",
         run: |surroundings| Box::pin(faults::leader(surroundings)),
+    },
+    Check {
+        name: "seats",
+        shows: "no two members' buttons are ever on the same spot, also while the page comes up",
+        run: |surroundings| Box::pin(faults::seats(surroundings)),
     },
     Check {
         name: "crash",
