@@ -122,8 +122,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    let workers = match &cli.command {
+        // Beside members on the same cores, a thread more is a switch more and measures itself.
+        Do::Bench(_) => (cores() / 2).max(1),
+        _ => 2,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(workers)
         .enable_all()
         .build()
         .context("start the runtime")?;
@@ -158,6 +163,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the seed itself is where chance comes in")]
