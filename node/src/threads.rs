@@ -19,7 +19,14 @@ use crate::progress::{Notice, Progress};
 use crate::replica::{Fatal, INPUTS_PER_STEP, Replica, Step};
 use crate::storage::wal::Wal;
 
+/// How long the flush thread sleeps while changes gather. Bounds what a stop or a snapshot's
+/// installation waits for it, and with [`flush::ITEMS`](crate::flush::ITEMS) what it gathers.
+const FLUSH_NAP: Duration = Duration::from_millis(10);
+
 /// Starts the flush thread. It ends when its senders are gone, everything flushed.
+///
+/// It wakes for the first change and then only now and then, not for each: a change is in no hurry
+/// to be flushed, and a thread woken is a core taken from those that are waited for.
 pub fn flush(
     mut flush: Flush,
     items: flume::Receiver<FlushItem>,
@@ -27,17 +34,20 @@ pub fn flush(
     alarm: Alarm,
 ) -> std::io::Result<JoinHandle<()>> {
     start("flush", alarm, move || {
-        let mut due = None;
+        let mut waits = false;
         loop {
-            let first = match due {
-                None => items.recv().map_err(|_| flume::RecvTimeoutError::Disconnected),
-                Some(due) => items.recv_timeout(until(due, clock.now_micros())),
-            };
-            if let Err(flume::RecvTimeoutError::Disconnected) = first {
-                return flush.flush().map_err(|error| error.to_string());
+            let mut first = None;
+            if waits {
+                std::thread::sleep(FLUSH_NAP);
+            } else {
+                first = items.recv().ok();
             }
             let batch = first.into_iter().chain(items.try_iter());
-            due = flush.step(batch, clock.now_micros()).map_err(|error| error.to_string())?;
+            waits =
+                flush.step(batch, clock.now_micros()).map_err(|error| error.to_string())?.is_some();
+            if items.is_disconnected() && items.is_empty() {
+                return flush.flush().map_err(|error| error.to_string());
+            }
         }
     })
 }
