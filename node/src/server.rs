@@ -15,6 +15,7 @@ use node_protocol::{ClusterId, Index, MemberId, Status, Term, TraceEvent};
 use parking_lot::{Mutex, RwLock};
 use raft::eraftpb::Message;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -181,7 +182,7 @@ impl Server {
         let mut assembly = Assembly::new(&config, planted, opened, clock.clone(), &tasks, &stop)?;
         let alarm = assembly.alarm.clone();
         let (ended, wait) = oneshot::channel();
-        let threads = assembly.start_threads(ended)?;
+        let (threads, replica_runtime) = assembly.start_threads(ended)?;
         let Assembly { handle, telemetry, inbox, metrics, identity, state, boot, hub, .. } =
             assembly;
 
@@ -192,6 +193,7 @@ impl Server {
                 identity: identity.clone(),
                 inbox: ReplicaInbox(inbox.clone()),
                 snapshots: receiver.clone(),
+                reads_on: replica_runtime.clone(),
                 metrics: metrics.clone(),
                 tasks: tasks.clone(),
                 stop: stop.clone(),
@@ -503,7 +505,7 @@ impl Assembly {
             replica: inbox.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
-            runtime: tokio::runtime::Handle::current(),
+            runtime: Runtime::current(),
             telemetry: telemetry.clone(),
             clock: clock.clone(),
         };
@@ -588,19 +590,21 @@ impl Assembly {
     fn start_threads(
         &mut self,
         ended: oneshot::Sender<Result<Wal, Fatal>>,
-    ) -> Result<Vec<JoinHandle<()>>, ServerError> {
-        let Some(threads) = self.threads.take() else { return Ok(Vec::new()) };
+    ) -> Result<(Vec<JoinHandle<()>>, Runtime), ServerError> {
+        let threads = self.threads.take().expect("threads are started once");
         let Threads { replica, inbox, apply, items, flush, flush_items, alarm, clock, tick_micros } =
             threads;
-        let spawned = [
-            threads::flush(flush, flush_items, clock.clone(), alarm.clone()),
-            threads::apply(apply, items, alarm),
-            threads::replica(replica, inbox, clock, tick_micros, move |result| {
-                // Nobody listens any more if the start failed half way.
-                ended.send(result).ok();
-            }),
-        ];
-        spawned.into_iter().collect::<Result<_, _>>().map_err(system("start a thread"))
+        let start = || {
+            let flush = threads::flush(flush, flush_items, clock.clone(), alarm.clone())?;
+            let apply = threads::apply(apply, items, alarm)?;
+            let (replica, runtime) =
+                threads::replica(replica, inbox, clock, tick_micros, move |result| {
+                    // Nobody listens any more if the start failed half way.
+                    ended.send(result).ok();
+                })?;
+            Ok((vec![flush, apply, replica], runtime))
+        };
+        start().map_err(system("start a thread"))
     }
 }
 
@@ -662,7 +666,7 @@ struct Departures {
     replica: flume::Sender<Input>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    runtime: tokio::runtime::Handle,
+    runtime: Runtime,
     telemetry: Telemetry,
     clock: Arc<dyn Clock>,
 }

@@ -4,12 +4,19 @@
 //!   replica ──► apply ──► flush        each owns the sender to the next: when one ends,
 //!                                      the next drains what it was given and ends as well
 //! ```
+//!
+//! Waking a thread costs more than most of what it is woken for, so the loops are made to be woken
+//! seldom: the replica reads from peers itself, and the flush thread looks now and then.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle as Runtime;
+use tokio::task::JoinSet;
 
 use crate::apply::{Apply, Item};
 use crate::clock::Clock;
@@ -76,41 +83,70 @@ pub fn apply(
 
 /// Starts the replica thread; `ended` is called with how it ended, after everything that waited
 /// has been refused.
+///
+/// The thread has a runtime of its own, which is returned: whoever reads from a peer does it there,
+/// so that a peer's message reaches the replica without waking another thread. Nothing on it may
+/// block, and while the replica steps nothing else runs on it: what peers send meanwhile waits in
+/// their sockets and is taken in together.
 pub fn replica(
     mut replica: Replica,
     inbox: flume::Receiver<Input>,
     clock: Arc<dyn Clock>,
     tick_micros: u64,
     ended: impl FnOnce(Result<Wal, Fatal>) + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
-    Builder::new().name("replica".into()).spawn(move || {
-        let mut looping = || -> Result<(), Fatal> {
-            let mut next_tick = clock.now_micros() + tick_micros;
-            let mut inputs = Vec::new();
-            loop {
-                let wait = until(next_tick, clock.now_micros());
-                match inbox.recv_timeout(wait) {
-                    Ok(input) => inputs.push(input),
-                    Err(flume::RecvTimeoutError::Timeout) => {}
-                    Err(flume::RecvTimeoutError::Disconnected) => return Ok(()),
-                }
-                inputs.extend(inbox.try_iter().take(INPUTS_PER_STEP));
-                let now = clock.now_micros();
-                let tick = now >= next_tick;
-                if tick {
-                    // A stall counts as one tick.
-                    next_tick = (next_tick + tick_micros).max(now);
-                }
-                if replica.step(inputs.drain(..), tick)? == Step::Stop {
-                    return Ok(());
-                }
-            }
-        };
-        let result = catch_unwind(AssertUnwindSafe(&mut looping))
-            .unwrap_or_else(|panic| Err(Fatal::Elsewhere(panicked("replica", &*panic))));
+) -> std::io::Result<(JoinHandle<()>, Runtime)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let looping = async move {
+        let result = AssertUnwindSafe(steps(&mut replica, &inbox, &*clock, tick_micros))
+            .catch_unwind()
+            .await;
+        let result =
+            result.unwrap_or_else(|panic| Err(Fatal::Elsewhere(panicked("replica", &*panic))));
         let wal = replica.stop();
         ended(result.map(|()| wal));
-    })
+    };
+    let thread = Builder::new().name("replica".into()).spawn(move || {
+        runtime.block_on(async move {
+            // A task among those that read, not the runtime's root: waking it costs no system call.
+            let mut only = JoinSet::new();
+            only.spawn(looping);
+            only.join_next().await;
+        });
+    })?;
+    Ok((thread, handle))
+}
+
+async fn steps(
+    replica: &mut Replica,
+    inbox: &flume::Receiver<Input>,
+    clock: &dyn Clock,
+    tick_micros: u64,
+) -> Result<(), Fatal> {
+    let mut next_tick = clock.now_micros() + tick_micros;
+    let mut inputs = Vec::new();
+    loop {
+        let wait = until(next_tick, clock.now_micros());
+        match tokio::time::timeout(wait, inbox.recv_async()).await {
+            Ok(Ok(input)) => inputs.push(input),
+            Ok(Err(flume::RecvError::Disconnected)) => return Ok(()),
+            Err(_) => {}
+        }
+        // Whoever is about to send on a busy core does it now: fewer and larger batches.
+        std::thread::yield_now();
+        // And what waits in the sockets comes in, before the clock ticks.
+        tokio::task::yield_now().await;
+        inputs.extend(inbox.try_iter().take(INPUTS_PER_STEP));
+        let now = clock.now_micros();
+        let tick = now >= next_tick;
+        if tick {
+            // A stall counts as one tick.
+            next_tick = (next_tick + tick_micros).max(now);
+        }
+        if replica.step(inputs.drain(..), tick)? == Step::Stop {
+            return Ok(());
+        }
+    }
 }
 
 /// Tells the replica that a thread cannot go on.

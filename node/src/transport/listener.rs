@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::TcpStream as StdStream;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -9,8 +10,9 @@ use node_protocol::{FrameHeader, FrameKind, MemberId};
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::bulk::{self, Receiver};
 use super::codec::{self, CodecError, Packet};
@@ -38,6 +40,8 @@ pub struct Listener<I> {
     pub inbox: I,
     /// Where snapshots go.
     pub snapshots: Arc<dyn Receiver>,
+    /// Where messages are read: beside whom they go to.
+    pub reads_on: Runtime,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Owner of the connections' tasks.
@@ -70,7 +74,7 @@ impl<I: Inbox> Listener<I> {
         }
     }
 
-    async fn serve(&self, mut stream: TcpStream) {
+    async fn serve(self: &Arc<Self>, mut stream: TcpStream) {
         // Without it each answer of the handshake would wait for the next.
         stream.set_nodelay(true).ok();
         let first = tokio::time::timeout(HANDSHAKE_TIMEOUT, read_frame(&mut stream)).await;
@@ -85,7 +89,7 @@ impl<I: Inbox> Listener<I> {
     }
 
     async fn introduced(
-        &self,
+        self: &Arc<Self>,
         mut stream: TcpStream,
         header: FrameHeader,
         payload: bytes::Bytes,
@@ -113,18 +117,27 @@ impl<I: Inbox> Listener<I> {
         write_frame(&mut stream, back(FrameKind::Welcome), &welcome).await?;
         match hello.purpose {
             Purpose::Messages => {
-                if !self.inbox.caller(header.from, true).await {
-                    return Ok(());
-                }
-                let ended = self.messages(stream, header.from).await;
-                self.inbox.caller(header.from, false).await;
-                ended
+                // A socket belongs to one runtime: this one gives it away.
+                let (this, stream) = (self.clone(), stream.into_std()?);
+                let reading = async move { this.called(stream, header.from).await };
+                let reading = AbortOnDropHandle::new(self.tasks.spawn_on(reading, &self.reads_on));
+                reading.await.unwrap_or_else(|ended| Err(io::Error::other(ended).into()))
             }
             Purpose::Snapshot => {
                 bulk::receive(stream, header.from, back(FrameKind::Welcome), &*self.snapshots).await
             }
             Purpose::Members => Ok(()),
         }
+    }
+
+    async fn called(&self, stream: StdStream, from: MemberId) -> Result<(), CallError> {
+        let stream = TcpStream::from_std(stream)?;
+        if !self.inbox.caller(from, true).await {
+            return Ok(());
+        }
+        let ended = self.messages(stream, from).await;
+        self.inbox.caller(from, false).await;
+        ended
     }
 
     async fn messages(&self, mut stream: TcpStream, from: MemberId) -> Result<(), CallError> {
