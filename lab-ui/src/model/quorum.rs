@@ -48,11 +48,12 @@ impl Quorum {
             true => format!("{} of {all} up", up.len()),
             false => format!("{} of {all} up, {group} hear each other", up.len()),
         };
+        let more = if group < all { "more " } else { "" };
         let rest = match group.checked_sub(needed) {
             None => "no majority, no writes".to_owned(),
             Some(0) => "no more may fail".to_owned(),
-            Some(1) => "one more may fail".to_owned(),
-            Some(spare) => format!("{spare} more may fail"),
+            Some(1) => format!("one {more}may fail"),
+            Some(spare) => format!("{spare} {more}may fail"),
         };
         let words = match all {
             0 => "nothing is known of the voters yet".to_owned(),
@@ -141,7 +142,8 @@ mod tests {
             (lab(3, &[3], &[]), "2 of 3 up, 2 needed: no more may fail"),
             (lab(3, &[1, 3], &[]), "1 of 3 up, 2 needed: no majority, no writes"),
             (lab(3, &[], &[1]), "3 of 3 up, 2 hear each other, 2 needed: no more may fail"),
-            (lab(7, &[], &[]), "7 of 7 up, 4 needed: 3 more may fail"),
+            (lab(7, &[], &[]), "7 of 7 up, 4 needed: 3 may fail"),
+            (lab(3, &[], &[]), "3 of 3 up, 2 needed: one may fail"),
         ] {
             assert_eq!(quorum.words, words);
         }

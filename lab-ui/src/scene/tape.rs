@@ -200,7 +200,7 @@ fn faults(view: &TapeView<'_>, axis: &Axis, picture: &mut Picture) {
             continue;
         }
         let name = fault_name(&span.fault, &members);
-        let wide = name.len() as f32 * 6.6 + 14.0;
+        let wide = name.len() as f32 * 6.6 + 20.0;
         let (face, drop) = if count > 1.0 { (BAR_SMALL, 3.5) } else { (BAR, 4.2) };
         let baseline = y + height / 2.0 + drop;
         let filled = matches!(span.fault, Fault::Down { .. });

@@ -78,7 +78,7 @@ fn Inspector(props: &InspectorProps) -> Html {
             ("Process", _) if *condition != Condition::Up => "fault".to_owned(),
             _ => String::new(),
         };
-        html! { <tr key={*name}><th scope="row">{*name}</th><td {class}>{fact.clone()}</td></tr> }
+        html! { <div key={*name}><dt>{*name}</dt><dd {class}>{fact.clone()}</dd></div> }
     });
     html! {
         <section aria-label={title.clone()} id="inspector">
@@ -87,7 +87,7 @@ fn Inspector(props: &InspectorProps) -> Html {
                     <Badge id={*id} groups={2} />
                 }
             </h2>
-            <div class="card"><table class="inspector"><tbody>{for rows}</tbody></table></div>
+            <dl class="card inspector">{for rows}</dl>
         </section>
     }
 }
