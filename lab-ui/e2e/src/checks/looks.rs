@@ -1,5 +1,7 @@
 //! How it looks: pictures for people, and what a program can say about them.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Surroundings;
@@ -16,6 +18,9 @@ const LOOKS: [(&str, Look); 5] = [
     ("small-dark", Look { width: 390, height: 844, mobile: true, dark: true, calm: true }),
 ];
 
+/// How long clients write before and after the fault that is looked at.
+const UNDER_LOAD: Duration = Duration::from_secs(4);
+
 /// The page in every look: a picture, axe, and no sideways scrolling; then once more while broken.
 pub(super) async fn looks(surroundings: &Surroundings) -> Result<()> {
     let axe = axe(&surroundings.pictures).await?;
@@ -30,10 +35,13 @@ pub(super) async fn looks(surroundings: &Surroundings) -> Result<()> {
         found.extend(ensure_accessible(&stage.tab, &axe, &when).await.err());
     }
     stage.tab.look(Look::DESKTOP).await?;
+    stage.workload_runs().await?;
+    tokio::time::sleep(UNDER_LOAD).await;
     let old = stage.leader().await?;
     stage.break_member(&old, "Crash").await?;
     stage.other_leader(&old).await?;
     stage.choose(&old).await?;
+    tokio::time::sleep(UNDER_LOAD).await;
     for (name, look) in [("broken-light", Look::DESKTOP), ("broken-dark", LOOKS[1].1)] {
         stage.tab.look(look).await?;
         settle(&stage).await?;
