@@ -59,7 +59,6 @@ pub fn run(arguments: impl IntoIterator<Item = String>, planted: Planted) -> Exi
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
             eprintln!("raft-node: {error}");
             ExitCode::FAILURE
         }
