@@ -152,7 +152,8 @@ impl Telemetry {
     /// waiting, such as a simulation.
     pub fn after(&self, seq: u64) -> Vec<Traced> {
         let ring = self.shared.ring.lock();
-        ring.events.iter().filter(|event| event.seq > seq).cloned().collect()
+        let from = ring.events.partition_point(|event| event.seq <= seq);
+        ring.events.range(from..).cloned().collect()
     }
 
     /// Follows the member from now on; who follows alone first gets what nobody has heard.

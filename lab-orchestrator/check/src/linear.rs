@@ -16,7 +16,7 @@
 //!
 //! Serializable reads may be old, but never wrong: rules 3 and 4 hold for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lab_protocol::{Call, CheckResult, Event, Numbered, OpId, ReadBack};
 
@@ -117,7 +117,7 @@ impl Linearizable {
     fn content(&self) -> Option<Broken> {
         let mut writes: HashMap<&str, Writes<'_>> = HashMap::new();
         let mut values: HashMap<(&str, &str), Vec<&Operation>> = HashMap::new();
-        let mut unknown_deletes: HashMap<&str, bool> = HashMap::new();
+        let mut unknown_deletes: HashSet<&str> = HashSet::new();
         for operation in self.history.iter() {
             let (key, value) = match &operation.call {
                 Call::Put { key, value } => (key.as_str(), Some(value.as_str())),
@@ -131,15 +131,18 @@ impl Linearizable {
             }
             if let Some(revision) = written_revision(operation) {
                 writes.entry(key).or_default().insert(revision, (operation, value));
-            } else if value.is_none() && operation.acknowledged().is_none() {
-                unknown_deletes.insert(key, operation.may_have_happened());
+            } else if value.is_none()
+                && operation.acknowledged().is_none()
+                && operation.may_have_happened()
+            {
+                unknown_deletes.insert(key);
             }
         }
         let mut placed: HashMap<OpId, (i64, u64)> = HashMap::new();
         let none = Writes::new();
         self.sights().find_map(|sight| {
             let writes = writes.get(sight.key).unwrap_or(&none);
-            let may_be_deleted = unknown_deletes.get(sight.key).copied().unwrap_or(false);
+            let may_be_deleted = unknown_deletes.contains(sight.key);
             let Err((why, mut evidence)) = (match sight.found {
                 None => absent(&sight, writes, may_be_deleted),
                 Some((value, revision)) => {
@@ -391,6 +394,13 @@ mod tests {
             .get(4, 2, "k", false)
             .ok(4, 4, None);
         judge(deleted, Valid, "3 writes");
+    }
+
+    #[test]
+    fn an_unknown_delete_is_not_forgotten_when_a_later_one_fails() {
+        let delete = || Call::Delete { key: "k".into() };
+        let script = two_puts().invoke(3, 1, delete()).info(3).invoke(4, 2, delete()).fail(4);
+        judge(script.get(5, 3, "k", false).ok(5, 4, None), Valid, "1 writes unknown");
     }
 
     #[test]
