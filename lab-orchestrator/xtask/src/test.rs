@@ -17,6 +17,8 @@ pub(crate) enum Step {
     Host,
     /// The book and its links.
     Book,
+    /// Whole clusters in one thread, by seeds; and that planted bugs are caught.
+    Simulation,
     /// Every scenario on real processes.
     Scenarios,
     /// Every planted bug, and the checks that must notice it.
@@ -39,6 +41,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
         match step {
             Step::Host => host(&mut tally),
             Step::Book => tally.measure("book", "built, links hold", || one(book::build())),
+            Step::Simulation => simulation(&mut tally),
             Step::Scenarios => scenarios(&mut tally),
             Step::Breaks => breaks::measure(&mut tally),
             Step::Page => browser(&mut tally),
@@ -63,15 +66,31 @@ fn one(outcome: Result<()>) -> Result<Count> {
 
 fn host(tally: &mut Tally) {
     verify::measure(tally, "host");
-    tally.measure("host", "tests", || {
-        let mut sum = Count::default();
-        // `--no-fail-fast`: one failure must not hide the others.
-        let status = Plain::cargo("test --no-fail-fast").run_lines(|line| {
-            if let Some(Count { passed, failed }) = count_of_test_result(line) {
-                sum = Count { passed: sum.passed + passed, failed: sum.failed + failed };
-            }
-        })?;
-        counted(sum, status, "cargo test")
+    // `--no-fail-fast`: one failure must not hide the others.
+    tally.measure("host", "tests", || cargo_tests("test --no-fail-fast"));
+}
+
+/// Runs `cargo test` in some form and adds up its results.
+fn cargo_tests(arguments: &str) -> Result<Count> {
+    let mut sum = Count::default();
+    let status = Plain::cargo(arguments).run_lines(|line| {
+        if let Some(Count { passed, failed }) = count_of_test_result(line) {
+            sum = Count { passed: sum.passed + passed, failed: sum.failed + failed };
+        }
+    })?;
+    counted(sum, status, "cargo test")
+}
+
+/// Lifetimes in the test run; `cargo sim --minutes M` lives more.
+const LIFETIMES: &str = "500";
+
+fn simulation(tally: &mut Tally) {
+    const PACKAGE: &str = "--release -p node-sim --features training";
+    tally.measure("simulation", "determinism, planted bugs", || {
+        cargo_tests(&format!("test {PACKAGE} --no-fail-fast"))
+    });
+    tally.measure("simulation", "lifetimes", || {
+        one(Plain::cargo(&format!("run --quiet {PACKAGE} -- --lifetimes {LIFETIMES}")).run())
     });
 }
 

@@ -1,0 +1,163 @@
+//! `cargo sim`: lifetimes of whole clusters, one after another, until time is up or one is broken.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use lab_protocol::Numbered;
+use node::training::Planted;
+use node_sim::{Action, Outcome, Settings, Tally, run};
+
+/// Lives lifetimes of whole clusters with faults, and judges each.
+///
+/// A seed decides everything: `--seed S` lives one lifetime again, the same bit for bit.
+#[derive(Parser)]
+struct Arguments {
+    /// Live only the lifetime of this seed, and tell what went wrong in it.
+    #[arg(long, conflicts_with_all = ["minutes", "lifetimes"])]
+    seed: Option<u64>,
+    /// Go on for so many minutes.
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// End after so many lifetimes, however long they take.
+    #[arg(long)]
+    lifetimes: Option<u64>,
+    /// Begin with this seed and count up.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Also print every event of the lifetime (with --seed).
+    #[arg(long, requires = "seed")]
+    events: bool,
+    /// Members of each cluster.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
+    members: u8,
+    /// Plant this bug: it must be caught, and the exit code says whether it was.
+    #[cfg(feature = "training")]
+    #[arg(long = "break", value_enum)]
+    planted: Option<node::training::Break>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Panics of the code under test are caught and told as what they are.
+    std::panic::set_hook(Box::new(|_| {}));
+    #[cfg(feature = "training")]
+    let planted = Planted::new(arguments.planted);
+    #[cfg(not(feature = "training"))]
+    let planted = Planted::default();
+    let settings = Settings { members: usize::from(arguments.members), planted };
+    match arguments.seed {
+        Some(seed) => one(seed, settings, arguments.events),
+        None => many(&arguments, settings),
+    }
+}
+
+fn one(seed: u64, settings: Settings, events: bool) -> ExitCode {
+    let outcome = run(seed, settings);
+    if events {
+        for Numbered { seq, at_micros, event } in &outcome.journal {
+            println!("{seq:>6} {:>10.6} s  {event:?}", *at_micros as f64 / 1e6);
+        }
+    }
+    println!("seed {seed}: what was planned");
+    for (at, action) in &outcome.plan.actions {
+        println!("  {:>9.6} s  {action:?}", *at as f64 / 1e6);
+    }
+    println!("what happened\n{}", words(&outcome.tally));
+    println!("trace {:016x}, {} events", outcome.trace, outcome.journal.len());
+    match outcome.violation {
+        None => {
+            println!("every rule holds");
+            ExitCode::SUCCESS
+        }
+        Some(why) => {
+            println!("BROKEN  {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Lives lifetimes on all cores; ends at the first that is broken.
+fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
+    let began = Instant::now();
+    let until = began + Duration::from_secs_f64(arguments.minutes * 60.0);
+    let next = AtomicU64::new(arguments.from);
+    let end = arguments.lifetimes.map(|count| arguments.from + count);
+    let stop = AtomicBool::new(false);
+    let total = Mutex::new(Tally::default());
+    let broken: Mutex<Option<Outcome>> = Mutex::new(None);
+    let worker = || {
+        while !stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if end.map_or_else(|| Instant::now() >= until, |end| seed >= end) {
+                return;
+            }
+            let outcome = run(seed, settings);
+            total.lock().expect("nobody panics while holding it").add(&outcome.tally);
+            if outcome.violation.is_some() {
+                stop.store(true, Ordering::Relaxed);
+                let mut broken = broken.lock().expect("nobody panics while holding it");
+                if broken.as_ref().is_none_or(|other| other.seed > outcome.seed) {
+                    *broken = Some(outcome);
+                }
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(worker);
+        }
+    });
+    let total = total.into_inner().expect("nobody panics while holding it");
+    println!(
+        "{} lifetimes in {:.1} s on {cores} cores\n{}",
+        total.lifetimes,
+        began.elapsed().as_secs_f64(),
+        words(&total)
+    );
+    match broken.into_inner().expect("nobody panics while holding it") {
+        None => {
+            println!("zero violations");
+            match rare(&total) {
+                None => ExitCode::SUCCESS,
+                Some(kind) => {
+                    println!("too little: `{kind}` acted in fewer than 1 % of these lifetimes");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        Some(outcome) => {
+            println!("BROKEN  seed {}: {}", outcome.seed, outcome.violation.unwrap_or_default());
+            println!("        again: cargo sim --seed {}", outcome.seed);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A kind of fault that hardly acted: then nothing is known of it. Few lifetimes tell nothing.
+fn rare(total: &Tally) -> Option<&'static str> {
+    const FEW: u64 = 100;
+    let acted = |kind: &&str| total.lifetimes_with.get(*kind).copied().unwrap_or(0);
+    Action::KINDS
+        .into_iter()
+        .find(|kind| total.lifetimes >= FEW && acted(kind) * 100 < total.lifetimes)
+}
+
+fn words(tally: &Tally) -> String {
+    let Tally { simulated_micros, asked, acknowledged, unknown, elections, .. } = tally;
+    let Tally { messages, snapshots, truncations, faults, lifetimes_with, .. } = tally;
+    let mut text = format!(
+        "  {:.0} simulated seconds, {messages} messages, {asked} operations ({acknowledged} \
+         acknowledged, {unknown} unknown)\n  {elections} elections, {snapshots} snapshots \
+         installed, {truncations} logs truncated\n",
+        *simulated_micros as f64 / 1e6
+    );
+    for (kind, count) in faults {
+        let with = lifetimes_with.get(kind).map_or(String::new(), |n| format!(" in {n} lifetimes"));
+        text.push_str(&format!("  {count:>8} {kind}{with}\n"));
+    }
+    text.trim_end().to_owned()
+}

@@ -1,0 +1,581 @@
+//! The world: what is due, in order; members that are stepped, and what is done to them.
+
+mod clients;
+mod ending;
+mod network;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use lab_protocol::{
+    Ended, Event, LinkCondition, MemberNo, MemberPlan, Numbered, OpId, Outcome, Process,
+};
+use node::apply::Item;
+use node::clock::Clock as _;
+use node::cluster::Membership;
+use node::inbox::Input;
+use node::storage::MemoryDisk;
+use node::training::Planted;
+use node::transport::Packet;
+use node::transport::links::LinkNews;
+use node_protocol::{MemberId, Role, Status, TraceEvent};
+use raft::eraftpb::Message;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::journal::Journal;
+use crate::member::{Common, Running, TICK_MICROS};
+use crate::plan::{Action, LAST_MICROS, Plan};
+use crate::tally::Tally;
+use clients::Open;
+
+/// Clients of a lifetime; each asks one thing at a time.
+const CLIENTS: u32 = 4;
+
+/// When clients stop asking.
+const QUIET_MICROS: u64 = LAST_MICROS + 1_500_000;
+
+/// One thing that is due.
+enum Due {
+    /// A tick of a member's clock. Like the others that name a life, void in another one.
+    Tick { member: usize, life: u64 },
+    /// A member looks at what it was given.
+    Run { member: usize, life: u64 },
+    /// Its flush thread looks whether it is time.
+    Flush { member: usize, life: u64 },
+    /// A message arrives.
+    Deliver { from: usize, to: usize, packet: Packet },
+    /// A snapshot has been carried over.
+    Snapshot { message: Box<Message> },
+    /// A client asks.
+    Ask { client: u32 },
+    /// A client has waited long enough.
+    GiveUp { op: OpId },
+    /// A fault, or its end.
+    Fault { action: Action },
+}
+
+struct Member {
+    id: MemberId,
+    disk: MemoryDisk,
+    running: Option<Running>,
+    /// Counts starts, so that what was meant for an earlier process is void.
+    life: u64,
+    paused: bool,
+    /// Its disk's or processor's work ends then; it does nothing before.
+    busy_until: u64,
+    /// A look at the inbox is due.
+    run_due: bool,
+    sync_micros: u64,
+    /// The next failing sync is a power loss.
+    power_loss_in_sync: bool,
+    sync_fails: bool,
+    last_status: Status,
+}
+
+/// A lifetime under way.
+pub(crate) struct World {
+    common: Common,
+    members: Vec<Member>,
+    /// (due, number) → what; equal times keep their order.
+    queue: BTreeMap<(u64, u64), Due>,
+    numbers: u64,
+    random: ChaCha8Rng,
+    cut: BTreeSet<(usize, usize)>,
+    slow_micros: u64,
+    lossy: u32,
+    repeating: u32,
+    /// Where each client is connected.
+    seats: Vec<usize>,
+    open: BTreeMap<OpId, Open>,
+    next_op: u64,
+    journal: Journal,
+    /// Index → what was applied there first, and by whom.
+    applied: BTreeMap<u64, (u64, u32, usize)>,
+    leaders: BTreeMap<u64, usize>,
+    trace: DefaultHasher,
+    pub(crate) tally: Tally,
+}
+
+/// Why a lifetime is not as it must be.
+pub(crate) type Broken = String;
+
+impl World {
+    pub(crate) fn new(seed: u64, plan: &Plan, planted: Planted) -> Result<Self, Broken> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x7a11_5eed);
+        let token = format!("sim-{seed}");
+        let list = Common::members(plan.members, &token);
+        let membership = Membership::bootstrap(list.clone());
+        let common = Common {
+            clock: Arc::default(),
+            wire: Arc::default(),
+            membership,
+            seed,
+            snapshot_count: [20, 50, 200, 10_000][random.random_range(0..4)],
+            planted,
+        };
+        let members = list
+            .iter()
+            .map(|member| Member {
+                id: member.id,
+                disk: MemoryDisk::new(),
+                running: None,
+                life: 0,
+                paused: false,
+                busy_until: 0,
+                run_due: false,
+                sync_micros: 0,
+                power_loss_in_sync: false,
+                sync_fails: false,
+                last_status: Status::default_at(0),
+            })
+            .collect::<Vec<_>>();
+        let seats = (0..CLIENTS).map(|_| random.random_range(0..members.len())).collect();
+        let mut world = Self {
+            common,
+            members,
+            queue: BTreeMap::new(),
+            numbers: 0,
+            random,
+            cut: BTreeSet::new(),
+            slow_micros: 0,
+            lossy: 0,
+            repeating: 0,
+            seats,
+            open: BTreeMap::new(),
+            next_op: 1,
+            journal: Journal::default(),
+            applied: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            trace: DefaultHasher::new(),
+            tally: Tally::default(),
+        };
+        world.begin(seed, &token, list.len())?;
+        for (at, action) in &plan.actions {
+            world.due(*at, Due::Fault { action: action.clone() });
+        }
+        Ok(world)
+    }
+
+    fn begin(&mut self, seed: u64, token: &str, count: usize) -> Result<(), Broken> {
+        let member = |place: usize| MemberPlan {
+            member: no(place),
+            client_url: String::new(),
+            peer_url: format!("http://m{}.test:2380", place + 1),
+        };
+        let started = Event::RunStarted {
+            run: format!("sim-{seed}"),
+            seed,
+            version: env!("CARGO_PKG_VERSION").into(),
+            engine: "simulation".into(),
+            token: token.into(),
+            wall_millis: self.common.clock.wall_millis(),
+            members: (0..count).map(member).collect(),
+        };
+        self.tell(started);
+        for place in 0..count {
+            let Member { disk, id, .. } = &self.members[place];
+            self.common
+                .begin(disk, *id)
+                .map_err(|e| format!("m{} cannot begin: {e}", place + 1))?;
+            self.start(place)?;
+        }
+        for client in 0..CLIENTS {
+            let at = self.random.random_range(100_000..300_000);
+            self.due(at, Due::Ask { client });
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        self.common.clock.now_micros()
+    }
+
+    fn tell(&mut self, event: Event) {
+        let now = self.now();
+        self.journal.push(now, event);
+    }
+
+    fn due(&mut self, at: u64, what: Due) {
+        self.numbers += 1;
+        self.queue.insert((at, self.numbers), what);
+    }
+
+    /// Has a member look at its inbox in a moment.
+    fn wake(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        if member.run_due || member.running.is_none() {
+            return;
+        }
+        member.run_due = true;
+        let (life, busy) = (member.life, member.busy_until);
+        let at = busy.max(self.now() + self.random.random_range(5..150));
+        self.due(at, Due::Run { member: place, life });
+    }
+
+    /// Lives until everything is over; returns the journal and what stands for all of it.
+    pub(crate) fn live(mut self) -> (Result<(), Broken>, Vec<Numbered>, u64, Tally) {
+        let lived = self.until(QUIET_MICROS, |_| false).and_then(|_| self.end());
+        let Self { journal, trace, mut tally, .. } = self;
+        tally.simulated_micros = self.common.clock.now_micros();
+        (lived, journal.into_events(), trace.finish(), tally)
+    }
+
+    /// Does what is due until a time or a condition; whether the condition came to hold.
+    fn until(&mut self, end: u64, done: impl Fn(&Self) -> bool) -> Result<bool, Broken> {
+        while let Some(entry) = self.queue.first_entry() {
+            let at = entry.key().0;
+            if at > end {
+                break;
+            }
+            let what = entry.remove();
+            let now = self.now();
+            self.common.clock.advance_micros(at.saturating_sub(now));
+            self.step(what)?;
+            if done(self) {
+                return Ok(true);
+            }
+        }
+        let now = self.now();
+        self.common.clock.advance_micros(end.saturating_sub(now));
+        Ok(false)
+    }
+
+    fn step(&mut self, what: Due) -> Result<(), Broken> {
+        match what {
+            Due::Tick { member, life } => {
+                if self.members[member].life != life {
+                    return Ok(());
+                }
+                // Clocks drift a little apart.
+                let next = self.now() + TICK_MICROS - 20 + self.random.random_range(0..40);
+                self.due(next, Due::Tick { member, life });
+                let Member { paused, busy_until, .. } = self.members[member];
+                if !paused && busy_until <= self.now() {
+                    self.run(member, true)?;
+                }
+            }
+            Due::Run { member, life } => {
+                if self.members[member].life == life {
+                    self.members[member].run_due = false;
+                    if !self.members[member].paused {
+                        self.run(member, false)?;
+                    }
+                }
+            }
+            Due::Flush { member, life } => {
+                if self.members[member].life == life && !self.members[member].paused {
+                    self.flush(member)?;
+                }
+            }
+            Due::Deliver { from, to, packet } => self.deliver(from, to, packet),
+            Due::Snapshot { message } => self.carry_snapshot(*message)?,
+            Due::Ask { client } => self.ask(client),
+            Due::GiveUp { op } => self.give_up(op),
+            Due::Fault { action } => self.act(&action)?,
+        }
+        Ok(())
+    }
+
+    /// One look of a member at what it was given: replica, apply and flush, in this order.
+    fn run(&mut self, place: usize, tick: bool) -> Result<(), Broken> {
+        let member = &mut self.members[place];
+        let Some(running) = &mut member.running else { return Ok(()) };
+        let syncs = member.disk.syncs();
+        let inputs: Vec<_> = running.inbox.try_iter().collect();
+        let stepped = caught(|| running.replica.step(inputs, tick).map_err(|e| e.to_string()));
+        let items: Vec<_> = running.items.try_iter().collect();
+        let mut seen = Vec::new();
+        for item in &items {
+            if let Item::Entries(entries) = item {
+                seen.extend(entries.iter().map(|e| (e.index, e.term, crc32c::crc32c(&e.data))));
+            }
+        }
+        let stepped =
+            stepped.and_then(|_| caught(|| running.apply.step(items).map_err(|e| e.to_string())));
+        let syncs = member.disk.syncs() - syncs;
+        let delay = syncs * (member.sync_micros + 100);
+        let now = self.common.clock.now_micros();
+        member.busy_until = now + delay;
+        member.last_status = running.status.borrow().as_ref().clone();
+        self.collect(place, delay);
+        self.same_entries(place, seen)?;
+        self.follow(place)?;
+        match stepped {
+            Ok(()) => {}
+            Err(why) => return self.ended(place, &why),
+        }
+        self.answers(place);
+        let Some(running) = &self.members[place].running else { return Ok(()) };
+        if !running.inbox.is_empty() {
+            self.wake(place);
+        }
+        self.flush(place)
+    }
+
+    fn flush(&mut self, place: usize) -> Result<(), Broken> {
+        let now = self.now();
+        let member = &mut self.members[place];
+        let Some(running) = &mut member.running else { return Ok(()) };
+        let items: Vec<_> = running.flush_items.try_iter().collect();
+        let nothing = items.is_empty();
+        let flushed = caught(|| running.flush.step(items, now).map_err(|e| e.to_string()));
+        let inbox = !running.inbox.is_empty();
+        let life = member.life;
+        match flushed {
+            Ok(due) => {
+                if let (Some(due), false) = (due, nothing) {
+                    self.due(due, Due::Flush { member: place, life });
+                }
+            }
+            Err(why) => return self.ended(place, &why),
+        }
+        if inbox {
+            self.wake(place);
+        }
+        Ok(())
+    }
+
+    /// State-machine safety: nobody applies another entry at the same index (Raft paper §5.4.3).
+    fn same_entries(&mut self, place: usize, seen: Vec<(u64, u64, u32)>) -> Result<(), Broken> {
+        for (index, term, content) in seen {
+            (place, index, term, content).hash(&mut self.trace);
+            let first = *self.applied.entry(index).or_insert((term, content, place));
+            if (first.0, first.1) != (term, content) {
+                return Err(format!(
+                    "state-machine safety: {} applies another entry at {index} (term {term}) than \
+                     {} did (term {})",
+                    no(place),
+                    no(first.2),
+                    first.0
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a member says of its steps into the journal.
+    fn follow(&mut self, place: usize) -> Result<(), Broken> {
+        let Some(running) = &mut self.members[place].running else { return Ok(()) };
+        let traced = running.telemetry.after(running.told);
+        let Some(last) = traced.last() else { return Ok(()) };
+        running.told = last.seq;
+        for traced in traced {
+            match &traced.event {
+                TraceEvent::Became { role: Role::Leader, term, .. } => {
+                    self.tally.elections += 1;
+                    let first = *self.leaders.entry(term.0).or_insert(place);
+                    if first != place {
+                        let (one, two) = (no(first), no(place));
+                        return Err(format!("election safety: {one} and {two} lead in {term}"));
+                    }
+                }
+                TraceEvent::SnapshotInstalled { .. } => self.tally.snapshots += 1,
+                TraceEvent::Truncated { .. } => self.tally.truncations += 1,
+                _ => {}
+            }
+            (place, format!("{:?}", traced.event)).hash(&mut self.trace);
+            self.tell(Event::Trace { member: no(place), traced });
+        }
+        Ok(())
+    }
+
+    /// A process that ended by itself: as it must when its disk failed, else a bug.
+    fn ended(&mut self, place: usize, why: &str) -> Result<(), Broken> {
+        let member = &mut self.members[place];
+        if std::mem::take(&mut member.power_loss_in_sync) {
+            return self.stop(place, true);
+        }
+        if std::mem::take(&mut member.sync_fails) {
+            return self.stop(place, false);
+        }
+        Err(format!("{} ended by itself: {why}", no(place)))
+    }
+
+    fn start(&mut self, place: usize) -> Result<(), Broken> {
+        if self.members[place].running.is_some() {
+            return Ok(());
+        }
+        let started =
+            caught(|| self.common.start(&self.members[place].disk).map_err(|error| chain(&error)));
+        let running = match started {
+            Ok(running) => running,
+            Err(why) => {
+                let member = &mut self.members[place];
+                // A disk that failed while it was read or repaired: it starts again later.
+                if std::mem::take(&mut member.power_loss_in_sync) {
+                    member.disk.power_loss(|| self.random.random_bool(0.5));
+                } else if std::mem::take(&mut member.sync_fails) {
+                    member.disk.crash();
+                } else {
+                    return Err(format!("{} cannot start: {why}", no(place)));
+                }
+                let at = self.now() + 50_000;
+                self.due(at, Due::Fault { action: Action::Restart(place) });
+                return Ok(());
+            }
+        };
+        for (other, member) in self.members.iter().enumerate() {
+            if other != place {
+                let up = member.running.is_some();
+                let peer = member.id;
+                running.tell(Input::Link(LinkNews { peer, connected: up, why: String::new() }));
+                if up {
+                    running.tell(Input::Caller { from: peer, connected: true });
+                }
+            }
+        }
+        let member = &mut self.members[place];
+        member.running = Some(running);
+        member.life += 1;
+        (member.run_due, member.paused, member.busy_until) = (false, false, 0);
+        let life = member.life;
+        self.tell(Event::Process { member: no(place), process: Process::Up { pid: 0 } });
+        self.tell_link(place, true);
+        let first = self.now() + self.random.random_range(0..TICK_MICROS);
+        self.due(first, Due::Tick { member: place, life });
+        self.wake(place);
+        Ok(())
+    }
+
+    /// Ends a process at once; with the power its disk forgets.
+    fn stop(&mut self, place: usize, power: bool) -> Result<(), Broken> {
+        let member = &mut self.members[place];
+        (member.power_loss_in_sync, member.sync_fails) = (false, false);
+        // Handles die first: a process that is gone closes nothing in order.
+        if power {
+            let keep = [0.0, 0.5, 0.95][self.random.random_range(0..3)];
+            member.disk.power_loss(|| self.random.random_bool(keep));
+        } else {
+            member.disk.crash();
+        }
+        let Some(running) = member.running.take() else { return Ok(()) };
+        member.life += 1;
+        // A process that is gone says nothing of itself.
+        member.last_status = Status::default_at(0);
+        caught(|| {
+            drop(running);
+            Ok(())
+        })
+        .map_err(|why| format!("{} panicked at its end: {why}", no(place)))?;
+        let ended = Ended::Signal { number: 9 };
+        let process = Process::Down { ended, asked: true, wiped: false };
+        self.tell(Event::Process { member: no(place), process });
+        self.tell_link(place, false);
+        let lost: Vec<_> =
+            self.open.iter().filter(|(_, open)| open.member == place).map(|(op, _)| *op).collect();
+        for op in lost {
+            self.returned(op, Outcome::Info { error: "connection lost".into() });
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), Broken> {
+        format!("{action:?}").hash(&mut self.trace);
+        let acted = match *action {
+            Action::Crash(place) | Action::PowerLoss(place) => {
+                let up = self.members[place].running.is_some();
+                self.stop(place, matches!(action, Action::PowerLoss(_)))?;
+                up
+            }
+            Action::PowerLossInSync(place, after) => {
+                let member = &mut self.members[place];
+                let up = member.running.is_some();
+                if up {
+                    member.disk.fail_sync(after);
+                    member.power_loss_in_sync = true;
+                }
+                up
+            }
+            Action::SyncFails(place, after) => {
+                let member = &mut self.members[place];
+                let up = member.running.is_some();
+                if up {
+                    member.disk.fail_sync(after);
+                    member.sync_fails = true;
+                }
+                up
+            }
+            Action::Restart(place) => {
+                self.start(place)?;
+                false
+            }
+            Action::Pause(place) => {
+                self.members[place].paused = true;
+                self.members[place].running.is_some()
+            }
+            Action::Resume(place) => {
+                if std::mem::take(&mut self.members[place].paused) {
+                    self.wake(place);
+                }
+                false
+            }
+            Action::SlowDisk(place, micros) => {
+                self.members[place].sync_micros = micros;
+                micros > 0
+            }
+            Action::Partition(side) => {
+                let apart = |one: usize, two: usize| (side >> one & 1) != (side >> two & 1);
+                self.cut_where(apart);
+                true
+            }
+            Action::CutLink(from, to) => {
+                self.cut_where(|one, two| (one, two) == (from, to));
+                true
+            }
+            Action::SlowNetwork(micros) => {
+                self.slow_micros = micros;
+                micros > 0
+            }
+            Action::Lossy(of_thousand) => {
+                self.lossy = of_thousand;
+                of_thousand > 0
+            }
+            Action::Repeating(of_thousand) => {
+                self.repeating = of_thousand;
+                of_thousand > 0
+            }
+            Action::HealNetwork => {
+                for (from, to) in std::mem::take(&mut self.cut) {
+                    self.link_changed(from, to, LinkCondition::Open);
+                }
+                false
+            }
+        };
+        if let (true, Some(kind)) = (acted, action.kind()) {
+            self.tally.acted(kind);
+        }
+        Ok(())
+    }
+}
+
+fn no(place: usize) -> MemberNo {
+    MemberNo(u8::try_from(place + 1).expect("a cluster is small"))
+}
+
+/// Runs shipped code; a panic there is its end.
+fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(panic) => {
+            let why = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no reason given");
+            Err(format!("panicked: {why}"))
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

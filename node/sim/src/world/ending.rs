@@ -1,0 +1,100 @@
+//! The end of a lifetime: heal everything, wait until all members are equal, read them back.
+
+use bytes::Bytes;
+use etcd_api::etcdserverpb::RangeRequest;
+use lab_protocol::{Event, ReadBack};
+use node_protocol::{Revision, Role, Status};
+
+use super::{Broken, Member, World, no};
+use crate::plan::Action;
+
+/// How long members may take to be equal once everything is healed and quiet.
+const CONVERGE_MICROS: u64 = 30_000_000;
+
+impl World {
+    /// Heals everything, waits until the members are equal, reads them back.
+    pub(super) fn end(&mut self) -> Result<(), Broken> {
+        for action in [Action::HealNetwork, Action::SlowNetwork(0), Action::Lossy(0)] {
+            self.act(&action)?;
+        }
+        self.act(&Action::Repeating(0))?;
+        for place in 0..self.members.len() {
+            let member = &mut self.members[place];
+            // What was to fail in some later sync does not any more.
+            member.disk.fail_sync(u64::MAX);
+            (member.power_loss_in_sync, member.sync_fails) = (false, false);
+            self.act(&Action::SlowDisk(place, 0))?;
+            self.act(&Action::Resume(place))?;
+            self.act(&Action::Restart(place))?;
+        }
+        let limit = self.now() + CONVERGE_MICROS;
+        let equal = self.until(limit, |world| world.open.is_empty() && world.is_equal())?;
+        if !equal {
+            let seen: Vec<_> = self.members.iter().map(|member| member.seen()).collect();
+            return Err(format!(
+                "convergence: healed, and not equal after {} s: {}",
+                CONVERGE_MICROS / 1_000_000,
+                seen.join("; ")
+            ));
+        }
+        self.read_back()
+    }
+
+    fn is_equal(&self) -> bool {
+        let leader = self.members.iter().find(|member| {
+            let status = &member.last_status;
+            status.role == Role::Leader && status.commit == status.last
+        });
+        let Some(leader) = leader else { return false };
+        let last = leader.last_status.last;
+        self.members.iter().all(|member| {
+            member.running.as_ref().is_some_and(|running| running.progress.applied() == last)
+        })
+    }
+
+    fn read_back(&mut self) -> Result<(), Broken> {
+        let mut reads = Vec::new();
+        for (place, member) in self.members.iter().enumerate() {
+            let Some(running) = &member.running else { continue };
+            let store = running.store.read();
+            let everything = RangeRequest {
+                key: Bytes::from_static(&[0]),
+                range_end: Bytes::from_static(&[0]),
+                ..RangeRequest::default()
+            };
+            let unreadable = |error: &dyn std::fmt::Display| {
+                format!("{} cannot be read back: {error}", no(place))
+            };
+            let answer = store.range(&everything).map_err(|e| unreadable(&e))?;
+            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            let rows = answer
+                .kvs
+                .iter()
+                .map(|row| (text(&row.key), text(&row.value), row.mod_revision))
+                .collect();
+            let revision = store.revision().0;
+            let hash = store.hash_kv(Revision(revision)).map_err(|e| unreadable(&e))?;
+            let hash = (revision, hash.hash);
+            let failed = String::new();
+            reads.push(ReadBack { member: no(place), revision, rows, hash, failed });
+        }
+        for read in reads {
+            self.tell(Event::ReadBack(Box::new(read)));
+        }
+        Ok(())
+    }
+}
+
+impl Member {
+    /// Itself in a few words.
+    fn seen(&self) -> String {
+        let Status { role, term, last, commit, .. } = &self.last_status;
+        let applied = self.running.as_ref().map(|running| running.progress.applied());
+        format!(
+            "{:?} in {term}, last {last}, commit {commit}, applied {applied:?}, paused {}, up {}",
+            role,
+            self.paused,
+            self.running.is_some()
+        )
+    }
+}
