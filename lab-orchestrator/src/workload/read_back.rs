@@ -23,11 +23,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The largest answer that is read: far above what a drill writes.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
-/// Reads all members' keys, then all their hashes at the highest revision any of them answered
+/// Reads all members' keys, then all their hashes at the lowest revision any of them answered
 /// with, and reports each member once, in the order given.
 ///
 /// The reads are linearizable, so a member that answers has applied everything acknowledged
-/// before; in a quiet cluster all answer with the same revision.
+/// before; in a quiet cluster all answer with the same revision. Where they do not, every member
+/// still has the lowest one, and what differs is there to be judged.
 pub(super) async fn read_back(
     members: Vec<(MemberNo, Uri)>,
     dialler: &Dialler,
@@ -43,23 +44,23 @@ pub(super) async fn read_back(
     }
     let mut read: Vec<_> = reads.join_all().await;
     read.sort_by_key(|(member, ..)| *member);
-    let newest = read
+    let lowest = read
         .iter()
         .filter_map(|(_, _, read)| read.as_ref().ok().map(|(revision, _)| *revision))
-        .max()
+        .min()
         .unwrap_or(0);
     for (member, origin, read) in read {
         let mut told = ReadBack {
             member,
             revision: 0,
             rows: Vec::new(),
-            hash: (newest, 0),
+            hash: (lowest, 0),
             failed: String::new(),
         };
         match read {
             Ok((revision, rows)) => {
                 (told.revision, told.rows) = (revision, rows);
-                match until_answered(|| read_hash(dialler, &origin, newest)).await {
+                match until_answered(|| read_hash(dialler, &origin, lowest)).await {
                     Ok(hash) => told.hash.1 = hash,
                     Err(why) => told.failed = format!("its hash could not be read: {why}"),
                 }
