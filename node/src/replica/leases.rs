@@ -1,6 +1,8 @@
 //! Leases by the leader's time: taking office, answering questions, revoking what has expired.
 
-use node_protocol::TraceEvent;
+use std::collections::BTreeMap;
+
+use node_protocol::{MemberId, TraceEvent};
 use tokio::sync::oneshot;
 
 use super::{LEASE_PERIOD_MICROS, REVOKES_AT_ONCE, Replica};
@@ -9,6 +11,29 @@ use crate::kv::Op;
 use crate::lease::{LeaseAnswer, LeaseAsk};
 use crate::training::{Break, LEASE_EARLY_MICROS};
 use crate::transport::Packet;
+
+/// Questions that wait for the leader's answer.
+#[derive(Default)]
+pub(super) struct Asks {
+    next: u64,
+    /// This member's own, which the leader was asked.
+    pub(super) open: BTreeMap<u64, (LeaseAsk, oneshot::Sender<Result<LeaseAnswer, Refusal>>)>,
+    /// Those which this member is to answer as the leader.
+    confirming: Vec<Confirming>,
+}
+
+/// A question that waits until this member is known to lead.
+struct Confirming {
+    ask: LeaseAsk,
+    asker: Asker,
+    confirmed: oneshot::Receiver<Result<(), Refusal>>,
+}
+
+/// Who wants to know.
+enum Asker {
+    Own(oneshot::Sender<Result<LeaseAnswer, Refusal>>),
+    Peer { member: MemberId, number: u64 },
+}
 
 impl Replica {
     /// A new leader gives every lease its full time again, and an election timeout on top.
@@ -27,14 +52,14 @@ impl Replica {
         }
     }
 
+    /// Takes a question of this member's own clients.
     pub(super) fn ask(
         &mut self,
         ask: LeaseAsk,
         answer: oneshot::Sender<Result<LeaseAnswer, Refusal>>,
     ) {
         if self.parts.driver.is_leader() {
-            answer.send(Ok(self.answer_ask(ask))).ok();
-            return;
+            return self.confirm(ask, Asker::Own(answer));
         }
         self.asks.next += 1;
         let number = self.asks.next;
@@ -44,7 +69,53 @@ impl Replica {
         self.asks.open.insert(number, (ask, answer));
     }
 
-    pub(super) fn answer_ask(&self, ask: LeaseAsk) -> LeaseAnswer {
+    /// Takes a question that a peer believes this member can answer.
+    pub(super) fn asked_by(&mut self, member: MemberId, number: u64, ask: LeaseAsk) {
+        if self.parts.driver.is_leader() {
+            self.confirm(ask, Asker::Peer { member, number });
+        } else {
+            self.out.push((member, Packet::Answer { number, answer: None }));
+        }
+    }
+
+    /// Has a question wait until a quorum has confirmed that this member leads and everything
+    /// before has been applied: who was deposed without knowing it, or has only just taken office,
+    /// knows nothing of the newest leases.
+    fn confirm(&mut self, ask: LeaseAsk, asker: Asker) {
+        let (answer, confirmed) = oneshot::channel();
+        self.reads.add(answer);
+        self.asks.confirming.push(Confirming { ask, asker, confirmed });
+    }
+
+    /// Answers the questions for which that has been confirmed.
+    pub(super) fn answer_asked(&mut self) {
+        if self.asks.confirming.is_empty() {
+            return;
+        }
+        let leads = self.parts.driver.is_leader();
+        for mut waiting in std::mem::take(&mut self.asks.confirming) {
+            let confirmed = match waiting.confirmed.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) if leads => {
+                    self.asks.confirming.push(waiting);
+                    continue;
+                }
+                result => matches!(result, Ok(Ok(()))),
+            };
+            let Confirming { ask, asker, .. } = waiting;
+            let told = (leads && confirmed).then(|| self.answer_ask(ask));
+            match (asker, told) {
+                // Whoever asked may have gone.
+                (Asker::Own(answer), Some(told)) => drop(answer.send(Ok(told))),
+                // Somebody else has to be asked.
+                (Asker::Own(answer), None) => self.ask(ask, answer),
+                (Asker::Peer { member, number }, answer) => {
+                    self.out.push((member, Packet::Answer { number, answer }));
+                }
+            }
+        }
+    }
+
+    fn answer_ask(&self, ask: LeaseAsk) -> LeaseAnswer {
         let now = self.parts.clock.now_micros();
         let mut lessor = self.parts.lessor.lock();
         match ask {
@@ -55,19 +126,10 @@ impl Replica {
 
     /// Asks the present leader whatever is still open; forgets what nobody waits for.
     pub(super) fn ask_again(&mut self) {
-        let open = std::mem::take(&mut self.asks.open);
-        for (number, (ask, answer)) in open {
-            if answer.is_closed() {
-                continue;
+        for (_, (ask, answer)) in std::mem::take(&mut self.asks.open) {
+            if !answer.is_closed() {
+                self.ask(ask, answer);
             }
-            if self.parts.driver.is_leader() {
-                answer.send(Ok(self.answer_ask(ask))).ok();
-                continue;
-            }
-            if let Some(leader) = self.leader() {
-                self.out.push((leader, Packet::Ask { number, ask }));
-            }
-            self.asks.open.insert(number, (ask, answer));
         }
     }
 

@@ -40,7 +40,7 @@ use crate::consensus::{Driver, Round};
 use crate::handle::Glance;
 use crate::inbox::{Input, Refusal};
 use crate::kv::Store;
-use crate::lease::{LeaseAnswer, LeaseAsk, Lessor};
+use crate::lease::Lessor;
 use crate::metrics::Metrics;
 use crate::progress::{Notice, Progress};
 use crate::storage::ReceivedSnapshot;
@@ -49,6 +49,7 @@ use crate::telemetry::Telemetry;
 use crate::training::{Break, Planted};
 use crate::transport::links::{LinkNews, Links};
 use crate::transport::{Forwarded, Packet};
+use leases::Asks;
 
 /// Inputs taken in one step; more wait for the next. Bounds the size of a batch.
 pub const INPUTS_PER_STEP: usize = 4096;
@@ -191,13 +192,6 @@ pub struct Replica {
     published_at_micros: u64,
 }
 
-/// Questions to the leader that wait for its answer.
-#[derive(Default)]
-struct Asks {
-    next: u64,
-    open: BTreeMap<u64, (LeaseAsk, oneshot::Sender<Result<LeaseAnswer, Refusal>>)>,
-}
-
 impl Replica {
     /// A replica that has not stepped yet.
     pub fn new(mut parts: Parts) -> Self {
@@ -265,6 +259,7 @@ impl Replica {
         self.propose();
         self.read();
         self.perform_all()?;
+        self.answer_asked();
         self.send();
         self.compact()?;
         self.glance();
@@ -381,8 +376,7 @@ impl Replica {
                 Ok(())
             }
             Packet::Ask { number, ask } => {
-                let answer = self.parts.driver.is_leader().then(|| self.answer_ask(ask));
-                self.out.push((from, Packet::Answer { number, answer }));
+                self.asked_by(from, number, ask);
                 Ok(())
             }
             Packet::Answer { number, answer } => {

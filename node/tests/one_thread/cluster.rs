@@ -16,7 +16,7 @@ use node::consensus::log::{SnapshotPoint, SnapshotSource};
 use node::consensus::waiters::{Answer, Outcome, Ticket, Waiters};
 use node::consensus::{Driver, Log, Settings};
 use node::flush::{self, Flush, FlushItem};
-use node::handle::{Glance, Refusal};
+use node::handle::{Glance, LeaseAnswer, LeaseAsk, Refusal};
 use node::inbox::Input;
 use node::kv::{Op, Response, Store};
 use node::lease::Lessor;
@@ -625,6 +625,41 @@ impl Cluster {
             result.is_some()
         });
         assert_eq!(result, Some(Ok(())));
+    }
+
+    /// Grants a lease through a member and waits for the answer.
+    pub(crate) fn grant(&mut self, member: usize, id: i64, ttl_seconds: i64) {
+        let mut waiting = self.begin(member, Op::LeaseGrant { id, ttl_seconds });
+        self.until("an answer to a grant", |_| waiting.answer.try_recv().is_ok());
+    }
+
+    pub(crate) fn begin_time_to_live(
+        &mut self,
+        member: usize,
+        lease: i64,
+    ) -> Waiting<Result<LeaseAnswer, Refusal>> {
+        let running = self.members[member].running.as_ref().expect("a member that runs is asked");
+        let (answer, receiver) = oneshot::channel();
+        let ask = LeaseAsk::TimeToLive { lease };
+        running.inbox_in.send(Input::Ask { ask, answer }).expect("the inbox has room");
+        Waiting { member, answer: receiver, ticket: None }
+    }
+
+    pub(crate) fn await_lease(
+        &mut self,
+        mut waiting: Waiting<Result<LeaseAnswer, Refusal>>,
+    ) -> LeaseAnswer {
+        let mut result = None;
+        self.until("an answer about a lease", |_| {
+            result = waiting.answer.try_recv().ok();
+            result.is_some()
+        });
+        result.expect("it was just there").expect("it is an answer")
+    }
+
+    /// Whether the member says that it leads.
+    pub(crate) fn believes_it_leads(&self, member: usize) -> bool {
+        self.members[member].last_status.role == Role::Leader
     }
 
     /// What the member's own state holds of a key: value, version, revision that wrote it.

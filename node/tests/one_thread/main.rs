@@ -7,7 +7,7 @@ mod cluster;
 
 use cluster::Cluster;
 use node::cluster::ChangeError;
-use node::handle::Refusal;
+use node::handle::{LeaseAnswer, Refusal};
 
 #[test]
 fn a_leader_is_elected_and_every_member_takes_writes() {
@@ -144,6 +144,22 @@ fn a_read_never_sees_less_than_was_acknowledged() {
     cluster.heal();
     cluster.await_read(stale);
     assert_eq!(cluster.get(old, "k").0, "2");
+}
+
+#[test]
+fn a_cut_off_leader_does_not_deny_a_lease_it_never_heard_of() {
+    let mut cluster = Cluster::new(12, 3);
+    let old = cluster.await_leader();
+    cluster.isolate(old);
+    let new = cluster.await_leader_but(old);
+    cluster.grant(new, 77, 60);
+    assert!(cluster.believes_it_leads(old), "the old leader has not noticed yet");
+    let mut asked = cluster.begin_time_to_live(old, 77);
+    cluster.run_millis(50);
+    assert!(!cluster.answered(&mut asked), "it cannot know");
+    cluster.heal();
+    let left = cluster.await_lease(asked);
+    assert!(matches!(left, LeaseAnswer::Known { ttl_seconds: 50.., .. }), "{left:?}");
 }
 
 #[test]
