@@ -21,9 +21,11 @@ mod journal;
 mod member;
 mod plan;
 mod run;
+mod shrink;
 mod tally;
 mod world;
 
 pub use plan::{Action, Plan};
 pub use run::{Outcome, Settings, run, run_plan};
+pub use shrink::shrink;
 pub use tally::Tally;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use lab_protocol::Numbered;
 use node::training::Planted;
-use node_sim::{Action, Outcome, Settings, Tally, run};
+use node_sim::{Action, Outcome, Plan, Settings, Tally, run, shrink};
 
 /// Lives lifetimes of whole clusters with faults, and judges each.
 ///
@@ -130,11 +130,23 @@ fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
             }
         }
         Some(outcome) => {
-            println!("BROKEN  seed {}: {}", outcome.seed, outcome.violation.unwrap_or_default());
+            let why = outcome.violation.as_deref().unwrap_or_default();
+            println!("BROKEN  seed {}: {why}", outcome.seed);
             println!("        again: cargo sim --seed {}", outcome.seed);
+            println!("looking for the faults that are needed …");
+            let short = shrink(outcome, settings);
+            println!("short: {}", short.violation.as_deref().unwrap_or_default());
+            println!("as a test: run_plan({}, {}, settings)", short.seed, rust(&short.plan));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A plan as it is written in a test.
+fn rust(plan: &Plan) -> String {
+    let actions = plan.actions.iter().map(|(at, action)| format!("({at}, Action::{action:?})"));
+    let actions = actions.collect::<Vec<_>>().join(", ");
+    format!("Plan {{ members: {}, actions: vec![{actions}] }}", plan.members)
 }
 
 /// A kind of fault that hardly acted: then nothing is known of it. Few lifetimes tell nothing.

@@ -1,6 +1,6 @@
 //! One lifetime from its seed to its judgement.
 
-use lab_check::{AckedNotLost, Check, ElectionSafety, Linearizable, MembersEqual};
+use lab_check::{AckedNotLost, Check, ElectionSafety, LeaseNotEarly, Linearizable, MembersEqual};
 use lab_protocol::{Judgement, Numbered};
 use node::training::Planted;
 use rand::SeedableRng;
@@ -54,11 +54,12 @@ pub fn run_plan(seed: u64, plan: Plan, settings: Settings) -> Outcome {
 
 /// What the lab's checks find broken.
 fn judged(journal: &[Numbered]) -> Option<String> {
-    let mut checks: [Box<dyn Check>; 4] = [
+    let mut checks: [Box<dyn Check>; 5] = [
         Box::new(ElectionSafety::default()),
         Box::new(AckedNotLost::new(0)),
         Box::new(Linearizable::new(0)),
         Box::new(MembersEqual::default()),
+        Box::new(LeaseNotEarly::new(0)),
     ];
     for event in journal {
         for check in &mut checks {

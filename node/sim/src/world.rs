@@ -72,7 +72,7 @@ struct Member {
     /// The next failing sync is a power loss.
     power_loss_in_sync: bool,
     sync_fails: bool,
-    last_status: Status,
+    last_status: Arc<Status>,
 }
 
 /// A lifetime under way.
@@ -91,6 +91,8 @@ pub(crate) struct World {
     seats: Vec<usize>,
     open: BTreeMap<OpId, Open>,
     next_op: u64,
+    /// Leases that clients know of, oldest first.
+    granted: Vec<i64>,
     journal: Journal,
     /// Index → what was applied there first, and by whom.
     applied: BTreeMap<u64, (u64, u32, usize)>,
@@ -129,7 +131,7 @@ impl World {
                 sync_micros: 0,
                 power_loss_in_sync: false,
                 sync_fails: false,
-                last_status: Status::default_at(0),
+                last_status: Arc::new(Status::default_at(0)),
             })
             .collect::<Vec<_>>();
         let seats = (0..CLIENTS).map(|_| random.random_range(0..members.len())).collect();
@@ -146,6 +148,7 @@ impl World {
             seats,
             open: BTreeMap::new(),
             next_op: 1,
+            granted: Vec::new(),
             journal: Journal::default(),
             applied: BTreeMap::new(),
             leaders: BTreeMap::new(),
@@ -299,7 +302,7 @@ impl World {
         let delay = syncs * (member.sync_micros + 100);
         let now = self.common.clock.now_micros();
         member.busy_until = now + delay;
-        member.last_status = running.status.borrow().as_ref().clone();
+        member.last_status = running.status.borrow().clone();
         self.collect(place, delay);
         self.same_entries(place, seen)?;
         self.follow(place)?;
@@ -454,7 +457,7 @@ impl World {
         let Some(running) = member.running.take() else { return Ok(()) };
         member.life += 1;
         // A process that is gone says nothing of itself.
-        member.last_status = Status::default_at(0);
+        member.last_status = Arc::new(Status::default_at(0));
         caught(|| {
             drop(running);
             Ok(())

@@ -5,6 +5,14 @@ fn the_house_stands() {
     floors::check(
         env!("CARGO_MANIFEST_DIR"),
         "node_sim",
-        &[("run", 4), ("world", 3), ("member", 2), ("journal", 1), ("plan", 1), ("tally", 0)],
+        &[
+            ("shrink", 5),
+            ("run", 4),
+            ("world", 3),
+            ("member", 2),
+            ("journal", 1),
+            ("plan", 1),
+            ("tally", 0),
+        ],
     );
 }

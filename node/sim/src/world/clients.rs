@@ -6,7 +6,7 @@ use bytes::Bytes;
 use etcd_api::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
 use lab_protocol::{Answer, Call, ClientNo, Event, OpId, Outcome};
 use node::consensus::waiters::{Answer as Reply, Outcome as Waited, Ticket};
-use node::handle::Refusal;
+use node::handle::{LeaseAnswer, LeaseAsk, Refusal};
 use node::inbox::Input;
 use node::kv::{Op, Response};
 use node_protocol::Status;
@@ -23,6 +23,7 @@ const KEYS: u32 = 6;
 enum Waiting {
     Write { answer: oneshot::Receiver<Waited>, _ticket: Ticket },
     Read { answer: oneshot::Receiver<Result<(), Refusal>>, key: String },
+    Ask { answer: oneshot::Receiver<Result<LeaseAnswer, Refusal>> },
 }
 
 /// An operation that is not answered yet.
@@ -30,6 +31,8 @@ pub(super) struct Open {
     client: u32,
     pub(super) member: usize,
     waiting: Waiting,
+    /// It grants a lease.
+    grants: bool,
 }
 
 impl World {
@@ -42,18 +45,27 @@ impl World {
         let op = OpId(self.next_op);
         self.next_op += 1;
         let call = match self.random.random_range(0..100) {
-            0..55 => Call::Put { key, value: op.0.to_string() },
-            55..60 => Call::Delete { key },
-            60..95 => Call::Get { key, serializable: false },
-            _ => Call::Get { key, serializable: true },
+            0..50 => Call::Put { key, value: op.0.to_string() },
+            50..55 => Call::Delete { key },
+            55..88 => Call::Get { key, serializable: false },
+            88..92 => Call::Get { key, serializable: true },
+            92..95 => Call::LeaseGrant { ttl_seconds: self.random.random_range(1..5) },
+            _ => match self.granted.last_chunk::<3>() {
+                // One of the newest: those before have run out.
+                Some(newest) => {
+                    Call::LeaseTimeToLive { lease: newest[self.random.random_range(0..3)] }
+                }
+                None => Call::LeaseGrant { ttl_seconds: 3 },
+            },
         };
         let (client_no, member) = (ClientNo(client + 1), no(seat));
         self.tell(Event::Invoked { op, client: client_no, member, call: call.clone() });
         self.tally.asked += 1;
         let Some(running) = &self.members[seat].running else {
             let error = "connection refused".into();
-            return self.done(op, client, seat, Outcome::Fail { error });
+            return self.done(op, client, seat, false, Outcome::Fail { error });
         };
+        let grants = matches!(call, Call::LeaseGrant { .. });
         let waiting = match call {
             Call::Put { key, value } => {
                 let (key, value) = (Bytes::from(key), Bytes::from(value));
@@ -68,19 +80,27 @@ impl World {
             Call::Get { key, serializable: true } => {
                 if self.members[seat].paused {
                     let error = "no answer".into();
-                    return self.done(op, client, seat, Outcome::Info { error });
+                    return self.done(op, client, seat, false, Outcome::Info { error });
                 }
                 let answer = range(running, &key, &self.members[seat].last_status);
-                return self.done(op, client, seat, Outcome::Ok(answer));
+                return self.done(op, client, seat, false, Outcome::Ok(answer));
             }
             Call::Get { key, serializable: false } => {
                 let (sender, answer) = oneshot::channel();
                 running.tell(Input::Read { answer: sender });
                 Waiting::Read { answer, key }
             }
-            Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } => return,
+            Call::LeaseGrant { ttl_seconds } => {
+                let id = i64::try_from(op.0).expect("a lifetime is short");
+                propose(running, Op::LeaseGrant { id, ttl_seconds: i64::from(ttl_seconds) })
+            }
+            Call::LeaseTimeToLive { lease } => {
+                let (sender, answer) = oneshot::channel();
+                running.tell(Input::Ask { ask: LeaseAsk::TimeToLive { lease }, answer: sender });
+                Waiting::Ask { answer }
+            }
         };
-        self.open.insert(op, Open { client, member: seat, waiting });
+        self.open.insert(op, Open { client, member: seat, waiting, grants });
         let patience = [50_000, 300_000, 3_000_000][self.random.random_range(0..3)];
         let at = self.now() + patience;
         self.due(at, Due::GiveUp { op });
@@ -110,6 +130,12 @@ impl World {
                     Err(oneshot::error::TryRecvError::Empty) => continue,
                     Err(oneshot::error::TryRecvError::Closed) => info("connection lost".into()),
                 },
+                Waiting::Ask { answer } => match answer.try_recv() {
+                    Ok(Ok(told)) => Outcome::Ok(left(told, running, last_status)),
+                    Ok(Err(refusal)) => info(refusal.to_string()),
+                    Err(oneshot::error::TryRecvError::Empty) => continue,
+                    Err(oneshot::error::TryRecvError::Closed) => info("connection lost".into()),
+                },
             };
             self.returned(op, outcome);
         }
@@ -120,15 +146,18 @@ impl World {
     }
 
     pub(super) fn returned(&mut self, op: OpId, outcome: Outcome) {
-        if let Some(Open { client, member, waiting }) = self.open.remove(&op) {
+        if let Some(Open { client, member, waiting, grants }) = self.open.remove(&op) {
             drop(waiting);
-            self.done(op, client, member, outcome);
+            self.done(op, client, member, grants, outcome);
         }
     }
 
-    fn done(&mut self, op: OpId, client: u32, seat: usize, outcome: Outcome) {
+    fn done(&mut self, op: OpId, client: u32, seat: usize, grants: bool, outcome: Outcome) {
         match &outcome {
-            Outcome::Ok(_) => self.tally.acknowledged += 1,
+            Outcome::Ok(answer) => {
+                self.tally.acknowledged += 1;
+                self.granted.extend(grants.then_some(answer.number));
+            }
             Outcome::Info { .. } => self.tally.unknown += 1,
             Outcome::Fail { .. } => {}
         }
@@ -166,6 +195,16 @@ fn range(running: &Running, key: &str, status: &Status) -> Answer {
     Answer { revision, term: status.term.0, value, number: answer.count }
 }
 
+/// Seconds that a lease has left; -1 when there is none.
+fn left(told: LeaseAnswer, running: &Running, status: &Status) -> Answer {
+    let number = match told {
+        LeaseAnswer::Known { ttl_seconds, .. } => ttl_seconds,
+        LeaseAnswer::Unknown => -1,
+    };
+    let revision = running.store.read().revision().0;
+    Answer { revision, term: status.term.0, value: None, number }
+}
+
 fn answered(reply: Reply, status: &Status) -> Outcome {
     let term = status.term.0;
     let answer = |revision, number| Answer { revision, term, value: None, number };
@@ -176,6 +215,9 @@ fn answered(reply: Reply, status: &Status) -> Outcome {
         Reply::Kv(Ok(Response::DeleteRange(deleted))) => {
             let revision = deleted.header.unwrap_or_default().revision;
             Outcome::Ok(answer(revision, deleted.deleted))
+        }
+        Reply::Kv(Ok(Response::LeaseGrant(granted))) => {
+            Outcome::Ok(answer(granted.header.unwrap_or_default().revision, granted.id))
         }
         Reply::Kv(Ok(other)) => Outcome::Info { error: format!("answered with {other:?}") },
         Reply::Kv(Err(refused)) => Outcome::Fail { error: refused.to_string() },

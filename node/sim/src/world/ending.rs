@@ -88,7 +88,7 @@ impl World {
 impl Member {
     /// Itself in a few words.
     fn seen(&self) -> String {
-        let Status { role, term, last, commit, .. } = &self.last_status;
+        let Status { role, term, last, commit, .. } = &*self.last_status;
         let applied = self.running.as_ref().map(|running| running.progress.applied());
         format!(
             "{:?} in {term}, last {last}, commit {commit}, applied {applied:?}, paused {}, up {}",
