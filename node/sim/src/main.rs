@@ -18,9 +18,9 @@ struct Arguments {
     /// Live only the lifetime of this seed, and tell what went wrong in it.
     #[arg(long, conflicts_with_all = ["minutes", "lifetimes"])]
     seed: Option<u64>,
-    /// Go on for so many minutes.
-    #[arg(long, default_value_t = 1.0)]
-    minutes: f64,
+    /// Go on for so many minutes, such as 0.5 or 30.
+    #[arg(long, default_value = "1", value_parser = minutes)]
+    minutes: Duration,
     /// End after so many lifetimes, however long they take.
     #[arg(long)]
     lifetimes: Option<u64>,
@@ -33,7 +33,7 @@ struct Arguments {
     /// Members of each cluster.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
     members: u8,
-    /// Plant this bug: it must be caught, and the exit code says whether it was.
+    /// Plant this bug; it is caught when a rule is broken (exit code 1).
     #[cfg(feature = "training")]
     #[arg(long = "break", value_enum)]
     planted: Option<node::training::Break>,
@@ -82,12 +82,13 @@ fn one(seed: u64, settings: Settings, events: bool) -> ExitCode {
 /// Lives lifetimes on all cores; ends at the first that is broken.
 fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
     let began = Instant::now();
-    let until = began + Duration::from_secs_f64(arguments.minutes * 60.0);
+    let until = began + arguments.minutes;
     let next = AtomicU64::new(arguments.from);
-    let end = arguments.lifetimes.map(|count| arguments.from + count);
+    let end = arguments.lifetimes.map(|count| arguments.from.saturating_add(count));
     let stop = AtomicBool::new(false);
     let total = Mutex::new(Tally::default());
     let broken: Mutex<Option<Outcome>> = Mutex::new(None);
+    let told = Mutex::new(Told(began));
     let worker = || {
         while !stop.load(Ordering::Relaxed) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +96,14 @@ fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
                 return;
             }
             let outcome = run(seed, settings);
-            total.lock().expect("nobody panics while holding it").add(&outcome.tally);
+            let mut total = total.lock().expect("nobody panics while holding it");
+            total.add(&outcome.tally);
+            let held = outcome.violation.is_none();
+            if held && told.lock().expect("nobody panics while holding it").is_due() {
+                let (lived, seconds) = (total.lifetimes, began.elapsed().as_secs());
+                eprintln!("{lived} lifetimes in {seconds} s, every rule held");
+            }
+            drop(total);
             if outcome.violation.is_some() {
                 stop.store(true, Ordering::Relaxed);
                 let mut broken = broken.lock().expect("nobody panics while holding it");
@@ -139,6 +147,29 @@ fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
             println!("as a test: run_plan({}, {}, settings)", short.seed, rust(&short.plan));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// When a person was last told how far it has come.
+struct Told(Instant);
+
+impl Told {
+    fn is_due(&mut self) -> bool {
+        const EACH: Duration = Duration::from_secs(10);
+        let due = self.0.elapsed() >= EACH;
+        if due {
+            self.0 = Instant::now();
+        }
+        due
+    }
+}
+
+/// Reads `--minutes`.
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    match minutes {
+        0.0..=10_080.0 => Ok(Duration::from_secs_f64(minutes * 60.0)),
+        _ => Err("expected 0 to 10080, a week".to_owned()),
     }
 }
 
