@@ -57,7 +57,8 @@ fn questions(history: &History) -> Vec<Asked<'_>> {
     history.iter().filter_map(asked).collect()
 }
 
-/// No lease was gone before the time that it was granted for had passed.
+/// No lease was gone before the time that it was granted for had passed, nor before the end of
+/// what a leader said it had left.
 #[derive(Clone, Debug)]
 pub struct LeaseNotEarly {
     at_least: u32,
@@ -69,6 +70,30 @@ impl LeaseNotEarly {
     pub fn new(at_least: u32) -> Self {
         Self { at_least, history: History::default() }
     }
+}
+
+/// An answer that so many seconds were left, and one that found the lease gone before they had
+/// passed. They count from the question at the earliest.
+fn broken_promise<'a>(questions: &'a [Asked<'a>]) -> Option<(&'a Asked<'a>, &'a Asked<'a>)> {
+    let end = |asked: &Asked<'_>| {
+        let left = u64::try_from(asked.left_seconds).unwrap_or(0);
+        asked.question.invoked.at_micros + left * 1_000_000
+    };
+    let mut latest: BTreeMap<i64, &Asked<'_>> = BTreeMap::new();
+    let mut found = None;
+    let mut in_order: Vec<_> = questions.iter().collect();
+    in_order.sort_by_key(|asked| asked.answered.seq);
+    for asked in in_order {
+        let Call::LeaseTimeToLive { lease } = asked.question.call else { continue };
+        if asked.left_seconds < 0 {
+            let broken =
+                latest.get(&lease).filter(|promise| asked.answered.at_micros < end(promise));
+            found = found.or(broken.map(|promise| (*promise, asked)));
+        } else if latest.get(&lease).is_none_or(|promise| end(promise) < end(asked)) {
+            latest.insert(lease, asked);
+        }
+    }
+    found
 }
 
 impl Check for LeaseNotEarly {
@@ -86,7 +111,19 @@ impl Check for LeaseNotEarly {
             asked.left_seconds < 0 && age(asked) < u64::from(asked.ttl_seconds) * 1_000_000
         });
         let alive: Vec<_> = questions.iter().filter(|asked| asked.left_seconds >= 0).collect();
-        let finding = if let Some(asked) = early {
+        let broken = broken_promise(&questions);
+        let finding = if let Some((promise, asked)) = broken {
+            let mut evidence = promise.question.evidence();
+            evidence.extend(asked.question.evidence());
+            let why = format!(
+                "{} was told that {} s were left, and {} found the lease gone {} later",
+                promise.question.words(),
+                promise.left_seconds,
+                asked.question.words(),
+                seconds(asked.answered.at_micros - promise.question.invoked.at_micros)
+            );
+            Finding::invalid(why, evidence)
+        } else if let Some(asked) = early {
             let mut evidence = asked.grant.evidence();
             evidence.extend(asked.question.evidence());
             let why = format!(
