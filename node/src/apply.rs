@@ -232,7 +232,8 @@ impl Apply {
     fn command(&mut self, store: &mut Store, index: Index, data: &Bytes) -> Result<(), ApplyError> {
         let Command { id, low, op } =
             Command::decode(data).map_err(|source| ApplyError::Command { index, source })?;
-        if store.admit(id, low) == Admission::Repeated {
+        let repeated = store.admit(id, low) == Admission::Repeated;
+        if repeated && !self.parts.planted.has(Break::ResendAppliedTwice) {
             return Ok(());
         }
         let answer = match op {

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::progress::{Notice, Progress};
 use crate::recover::{self, RecoverError, Recovered};
 use crate::storage::{FlushBatch, ReceivedSnapshot, State, StateError};
+use crate::training::{Break, Planted};
 use crate::watch::WatchHub;
 
 /// Changes that make a flush worth its fsyncs, if the last one is [`REST_MICROS`] ago.
@@ -92,6 +93,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// To wake the replica.
     pub replica: flume::Sender<Input>,
+    /// Planted bugs, in the training build.
+    pub planted: Planted,
 }
 
 /// The flush thread's state; see the module.
@@ -170,6 +173,10 @@ impl Flush {
     pub fn flush(&mut self) -> Result<(), FlushError> {
         let Some((applied, applied_term, last_row)) = self.reached.take() else { return Ok(()) };
         let changes = std::mem::take(&mut self.pending);
+        if self.parts.planted.has(Break::AppliedIndexApart) {
+            let (changes, conf_state) = (&[], None);
+            self.parts.state.flush(FlushBatch { changes, applied, applied_term, conf_state })?;
+        }
         let took = self.parts.state.flush(FlushBatch {
             changes: &changes,
             applied,

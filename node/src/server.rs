@@ -480,6 +480,7 @@ impl Assembly {
             heartbeat_ticks: config.heartbeat_ticks,
             pre_vote: config.pre_vote,
             check_quorum: !planted.has(Break::CheckQuorumOff),
+            message_bytes: crate::consensus::driver::MESSAGE_BYTES,
             seed: metadata.boot,
         };
         let driver = Driver::new(settings, raft_log, applied.0)?;
@@ -543,6 +544,7 @@ impl Assembly {
             glance: glance.clone(),
             metrics: metrics.clone(),
             replica: inbox.clone(),
+            planted,
         });
         let apply = Apply::new(
             apply::Parts {

@@ -44,6 +44,22 @@ pub enum Break {
     ApplyStalls,
     /// A command that waits when nobody leads is refused instead of kept.
     NoQueue,
+    /// A command that was sent again is applied again.
+    ResendAppliedTwice,
+    /// Votes and acknowledgements leave before what they promise is durable.
+    PromiseBeforeFsync,
+    /// A leader commits entries of earlier terms by counting their replicas (Raft paper §5.4.2).
+    OldTermCommitted,
+    /// The applied index reaches the disk in a transaction before the rows it stands for.
+    AppliedIndexApart,
+    /// A revoke of an expired lease outlives the term of the leader that timed it.
+    OldLeaderRevokes,
+    /// All rounds of reads share one context, so that an old answer confirms a new read.
+    ReadContextReused,
+    /// The log on disk goes on as if no snapshot had been installed.
+    SnapshotKeepsLog,
+    /// A leader serves reads for as long as it believes nobody else can have been elected.
+    LeaseBasedReads,
     /// The cluster token makes no difference: a member started with another one belongs.
     TokenIgnored,
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use lab_protocol::Numbered;
 use node::training::Planted;
-use node_sim::{Action, Outcome, Plan, Settings, Tally, run, shrink};
+use node_sim::{Action, MEASURES, Outcome, Plan, Settings, Tally, Total, run, shrink};
 
 /// Lives lifetimes of whole clusters with faults, and judges each.
 ///
@@ -66,16 +66,18 @@ fn one(seed: u64, settings: Settings, events: bool) -> ExitCode {
         println!("  {:>9.6} s  {action:?}", *at as f64 / 1e6);
     }
     println!("what happened\n{}", words(&outcome.tally));
+    for (kind, count) in &outcome.tally.faults {
+        println!("  {count:>8} {kind}");
+    }
     println!("trace {:016x}, {} events", outcome.trace, outcome.journal.len());
-    match outcome.violation {
-        None => {
-            println!("every rule holds");
-            ExitCode::SUCCESS
-        }
-        Some(why) => {
-            println!("BROKEN  {why}");
-            ExitCode::FAILURE
-        }
+    for why in &outcome.violations {
+        println!("BROKEN  {why}");
+    }
+    if outcome.violations.is_empty() {
+        println!("every rule holds");
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -86,7 +88,7 @@ fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
     let next = AtomicU64::new(arguments.from);
     let end = arguments.lifetimes.map(|count| arguments.from.saturating_add(count));
     let stop = AtomicBool::new(false);
-    let total = Mutex::new(Tally::default());
+    let total = Mutex::new(Total::default());
     let broken: Mutex<Option<Outcome>> = Mutex::new(None);
     let told = Mutex::new(Told(began));
     let worker = || {
@@ -98,13 +100,13 @@ fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
             let outcome = run(seed, settings);
             let mut total = total.lock().expect("nobody panics while holding it");
             total.add(&outcome.tally);
-            let held = outcome.violation.is_none();
+            let held = outcome.violations.is_empty();
             if held && told.lock().expect("nobody panics while holding it").is_due() {
                 let (lived, seconds) = (total.lifetimes, began.elapsed().as_secs());
                 eprintln!("{lived} lifetimes in {seconds} s, every rule held");
             }
             drop(total);
-            if outcome.violation.is_some() {
+            if !held {
                 stop.store(true, Ordering::Relaxed);
                 let mut broken = broken.lock().expect("nobody panics while holding it");
                 if broken.as_ref().is_none_or(|other| other.seed > outcome.seed) {
@@ -121,29 +123,38 @@ fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
     });
     let total = total.into_inner().expect("nobody panics while holding it");
     println!(
-        "{} lifetimes in {:.1} s on {cores} cores\n{}",
+        "{} lifetimes in {:.1} s on {cores} cores ({:.0} a minute)\n{}",
         total.lifetimes,
         began.elapsed().as_secs_f64(),
-        words(&total)
+        total.lifetimes as f64 * 60.0 / began.elapsed().as_secs_f64(),
+        words(&total.sum)
     );
+    for (kind, count) in &total.sum.faults {
+        let with = total.lifetimes_with.get(kind).copied().unwrap_or_default();
+        println!("  {count:>8} {kind} in {with} lifetimes");
+    }
+    let medians = MEASURES.iter().zip(total.medians());
+    let medians: Vec<_> = medians.map(|((name, _), count)| format!("{count} {name}")).collect();
+    println!("  a median lifetime has {}", medians.join(", "));
     match broken.into_inner().expect("nobody panics while holding it") {
         None => {
             println!("zero violations");
-            match rare(&total) {
+            match too_little(&total) {
                 None => ExitCode::SUCCESS,
-                Some(kind) => {
-                    println!("too little: `{kind}` acted in fewer than 1 % of these lifetimes");
+                Some(what) => {
+                    println!("too little: {what}");
                     ExitCode::FAILURE
                 }
             }
         }
         Some(outcome) => {
-            let why = outcome.violation.as_deref().unwrap_or_default();
-            println!("BROKEN  seed {}: {why}", outcome.seed);
+            for why in &outcome.violations {
+                println!("BROKEN  seed {}: {why}", outcome.seed);
+            }
             println!("        again: cargo sim --seed {}", outcome.seed);
             println!("looking for the faults that are needed …");
             let short = shrink(outcome, settings);
-            println!("short: {}", short.violation.as_deref().unwrap_or_default());
+            println!("short: {}", short.violation().unwrap_or_default());
             println!("as a test: run_plan({}, {}, settings)", short.seed, rust(&short.plan));
             ExitCode::FAILURE
         }
@@ -177,30 +188,36 @@ fn minutes(text: &str) -> Result<Duration, String> {
 fn rust(plan: &Plan) -> String {
     let actions = plan.actions.iter().map(|(at, action)| format!("({at}, Action::{action:?})"));
     let actions = actions.collect::<Vec<_>>().join(", ");
-    format!("Plan {{ members: {}, actions: vec![{actions}] }}", plan.members)
+    let Plan { members, election_ticks, message_bytes, .. } = plan;
+    format!(
+        "Plan {{ members: {members}, election_ticks: {election_ticks}, message_bytes: \
+         {message_bytes}, actions: vec![{actions}] }}"
+    )
 }
 
-/// A kind of fault that hardly acted: then nothing is known of it. Few lifetimes tell nothing.
-fn rare(total: &Tally) -> Option<&'static str> {
+/// What hardly happened: then nothing is known of it. Few lifetimes tell nothing.
+fn too_little(total: &Total) -> Option<String> {
     const FEW: u64 = 100;
+    if total.lifetimes < FEW {
+        return None;
+    }
     let acted = |kind: &&str| total.lifetimes_with.get(*kind).copied().unwrap_or(0);
-    Action::KINDS
-        .into_iter()
-        .find(|kind| total.lifetimes >= FEW && acted(kind) * 100 < total.lifetimes)
+    let rare = Action::KINDS.into_iter().find(|kind| acted(kind) * 100 < total.lifetimes);
+    if let Some(kind) = rare {
+        return Some(format!("`{kind}` acted in fewer than 1 % of these lifetimes"));
+    }
+    let mut medians = MEASURES.iter().zip(total.medians());
+    let ((name, least), count) = medians.find(|((_, least), count)| count < least)?;
+    Some(format!("the median lifetime has {count} {name}, and should have {least}"))
 }
 
 fn words(tally: &Tally) -> String {
-    let Tally { simulated_micros, asked, acknowledged, unknown, elections, .. } = tally;
-    let Tally { messages, snapshots, truncations, faults, lifetimes_with, .. } = tally;
-    let mut text = format!(
+    let Tally { simulated_micros, asked, acknowledged, unknown, elections, crashes, .. } = tally;
+    let Tally { messages, snapshots, truncations, .. } = tally;
+    format!(
         "  {:.0} simulated seconds, {messages} messages, {asked} operations ({acknowledged} \
-         acknowledged, {unknown} unknown)\n  {elections} elections, {snapshots} snapshots \
-         installed, {truncations} logs truncated\n",
+         acknowledged, {unknown} unknown)\n  {elections} elections, {crashes} crashes, \
+         {snapshots} snapshots installed, {truncations} logs truncated",
         *simulated_micros as f64 / 1e6
-    );
-    for (kind, count) in faults {
-        let with = lifetimes_with.get(kind).map_or(String::new(), |n| format!(" in {n} lifetimes"));
-        text.push_str(&format!("  {count:>8} {kind}{with}\n"));
-    }
-    text.trim_end().to_owned()
+    )
 }

@@ -32,10 +32,6 @@ use raft::eraftpb::Message;
 /// Length of a tick, as a node ships.
 pub(crate) const TICK_MICROS: u64 = 10_000;
 
-/// Ticks of an election timeout and of a heartbeat, as a node ships.
-const ELECTION_TICKS: u32 = 100;
-const HEARTBEAT_TICKS: u32 = 10;
-
 /// Inputs and items that fit between two steps; a lifetime never comes near.
 const ROOM: usize = 1 << 16;
 
@@ -86,6 +82,10 @@ pub(crate) struct Common {
     pub(crate) seed: u64,
     /// Entries applied before the log is compacted.
     pub(crate) snapshot_count: u64,
+    /// Ticks of an election timeout.
+    pub(crate) election_ticks: u32,
+    /// Bytes of entries in one message.
+    pub(crate) message_bytes: u64,
     pub(crate) planted: Planted,
 }
 
@@ -162,10 +162,11 @@ impl Common {
         );
         let settings = consensus::Settings {
             member,
-            election_ticks: ELECTION_TICKS,
-            heartbeat_ticks: HEARTBEAT_TICKS,
+            election_ticks: self.election_ticks,
+            heartbeat_ticks: self.election_ticks / 10,
             pre_vote: true,
             check_quorum: !self.planted.has(node::training::Break::CheckQuorumOff),
+            message_bytes: self.message_bytes,
             seed: self.seed ^ metadata.boot,
         };
         let driver = Driver::new(settings, raft_log, applied.0).expect("consensus starts");
@@ -187,7 +188,7 @@ impl Common {
             membership: membership.clone(),
             member,
             tick_micros: u32::try_from(TICK_MICROS).expect("a tick is short"),
-            election_ticks: ELECTION_TICKS,
+            election_ticks: self.election_ticks,
             snapshot_count: self.snapshot_count,
             catchup_entries: self.snapshot_count / 2,
             strict_reconfig_check: true,
@@ -220,6 +221,7 @@ impl Common {
             glance,
             metrics,
             replica: inbox_in.clone(),
+            planted: self.planted,
         });
         let status = telemetry.status();
         Running {

@@ -1,5 +1,6 @@
 //! What goes wrong in a lifetime, and when: drawn from the seed before it begins.
 
+use node::consensus::driver::MESSAGE_BYTES;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -24,6 +25,10 @@ pub enum Action {
     SlowDisk(usize, u64),
     /// Nothing passes between the two sides. Bit `n` is set for members of the one.
     Partition(u16),
+    /// Nothing passes between this member and the others.
+    Isolate(usize),
+    /// What isolated this member is over.
+    Rejoin(usize),
     /// Nothing passes in one direction.
     CutLink(usize, usize),
     /// Messages take so many microseconds more, at most; 0 ends it.
@@ -32,13 +37,16 @@ pub enum Action {
     Lossy(u32),
     /// So many of a thousand messages arrive twice, the second time later.
     Repeating(u32),
+    /// Whoever is elected next is cut off from all others (`true`) or crashes, so many of its
+    /// steps after its election.
+    LeaderFalls(bool, u32),
     /// All links are whole again, and fast.
     HealNetwork,
 }
 
 impl Action {
     /// Every kind of fault there is.
-    pub const KINDS: [&'static str; 11] = [
+    pub const KINDS: [&'static str; 12] = [
         "crash",
         "power loss",
         "power loss in a sync",
@@ -50,6 +58,7 @@ impl Action {
         "slow network",
         "lost messages",
         "repeated messages",
+        "fallen leader",
     ];
 
     /// Its kind, one of [`KINDS`](Self::KINDS), for the tally; `None` for what only ends a fault.
@@ -61,12 +70,13 @@ impl Action {
             Self::SyncFails(..) => Some("failing sync"),
             Self::Pause(_) => Some("pause"),
             Self::SlowDisk(..) => Some("slow disk"),
-            Self::Partition(_) => Some("partition"),
+            Self::Partition(_) | Self::Isolate(_) => Some("partition"),
             Self::CutLink(..) => Some("one-way cut"),
             Self::SlowNetwork(_) => Some("slow network"),
             Self::Lossy(_) => Some("lost messages"),
             Self::Repeating(_) => Some("repeated messages"),
-            Self::Restart(_) | Self::Resume(_) | Self::HealNetwork => None,
+            Self::LeaderFalls(..) => Some("fallen leader"),
+            Self::Restart(_) | Self::Resume(_) | Self::Rejoin(_) | Self::HealNetwork => None,
         }
     }
 }
@@ -76,6 +86,11 @@ impl Action {
 pub struct Plan {
     /// How many members.
     pub members: usize,
+    /// Ticks of an election timeout; a node ships with 100.
+    pub election_ticks: u32,
+    /// Bytes of entries in one message between members, [`MESSAGE_BYTES`] as a node ships. At 0
+    /// each entry goes alone, and a follower catches up in many steps.
+    pub message_bytes: u64,
     /// When what happens.
     pub actions: Vec<(u64, Action)>,
 }
@@ -89,6 +104,11 @@ pub(crate) const LAST_MICROS: u64 = 9_000_000;
 impl Plan {
     /// Draws the faults of a cluster of `members`.
     pub fn draw(random: &mut ChaCha8Rng, members: usize) -> Self {
+        if random.random_range(0..8) == 0 {
+            return Self::of_fallen_leaders(random, members);
+        }
+        let election_ticks = [100, 100, 30][random.random_range(0..3)];
+        let message_bytes = [0, 300, MESSAGE_BYTES][random.random_range(0..3)];
         let mut actions = Vec::new();
         let mut at = FIRST_MICROS;
         loop {
@@ -112,19 +132,27 @@ impl Plan {
                     actions.push((at, Action::PowerLossInSync(member, after)));
                     actions.push((lasts, Action::Restart(member)));
                 }
-                28..33 => {
+                28..32 => {
                     actions.push((at, Action::SyncFails(member, random.random_range(0..20))));
                     actions.push((lasts, Action::Restart(member)));
                 }
                 // Everybody at once: power is shared.
-                33..38 => {
+                32..35 => {
                     for member in 0..members {
                         actions.push((at, Action::PowerLoss(member)));
                         let lasts = at + random.random_range(20_000..1_500_000);
                         actions.push((lasts, Action::Restart(member)));
                     }
                 }
-                38..48 => {
+                // One leader after the other: what each began is left to the next.
+                35..39 => {
+                    for _ in 0..random.random_range(3..6) {
+                        let steps = [1, 1, 12, 50][random.random_range(0..4)];
+                        let steps = random.random_range(0..steps);
+                        actions.push((at, Action::LeaderFalls(random.random_bool(0.7), steps)));
+                    }
+                }
+                39..48 => {
                     actions.push((at, Action::Pause(member)));
                     actions.push((lasts, Action::Resume(member)));
                 }
@@ -160,6 +188,21 @@ impl Plan {
         }
         actions.retain(|(at, _)| *at < LAST_MICROS);
         actions.sort_by_key(|(at, _)| *at);
-        Self { members, actions }
+        Self { members, election_ticks, message_bytes, actions }
+    }
+
+    /// No leader lasts: each leaves entries behind that its successors finish or overwrite (the
+    /// Raft paper's figure 8).
+    fn of_fallen_leaders(random: &mut ChaCha8Rng, members: usize) -> Self {
+        let isolate = |place| (FIRST_MICROS, Action::Isolate(place));
+        let rejoin = |place| (FIRST_MICROS + 2_000_000, Action::Rejoin(place));
+        let mut actions: Vec<_> = (0..members).map(isolate).collect();
+        actions.extend((0..random.random_range(6..24)).map(|_| {
+            let steps = [1, 1, 8][random.random_range(0..3)];
+            let steps = random.random_range(0..steps);
+            (FIRST_MICROS, Action::LeaderFalls(random.random_bool(0.8), steps))
+        }));
+        actions.extend((0..members).map(rejoin));
+        Self { members, election_ticks: 30, message_bytes: 0, actions }
     }
 }

@@ -25,8 +25,8 @@ pub struct Outcome {
     pub seed: u64,
     /// What went wrong in it, as planned.
     pub plan: Plan,
-    /// The rule that was broken, with what shows it; `None` when all held.
-    pub violation: Option<String>,
+    /// The rules that were broken, with what shows it; what the world itself saw comes first.
+    pub violations: Vec<String>,
     /// The lab's events.
     pub journal: Vec<Numbered>,
     /// Stands for everything that was sent, applied, said and answered.
@@ -47,13 +47,19 @@ pub fn run_plan(seed: u64, plan: Plan, settings: Settings) -> Outcome {
         Ok(world) => world.live(),
         Err(why) => (Err(why), Vec::new(), 0, Tally::default()),
     };
-    // What the world saw comes first; what only the history shows is judged all the same.
-    let violation = lived.err().or_else(|| judged(&journal));
-    Outcome { seed, plan, violation, journal, trace, tally }
+    let violations = lived.err().into_iter().chain(judged(&journal)).collect();
+    Outcome { seed, plan, violations, journal, trace, tally }
+}
+
+impl Outcome {
+    /// The first violation; `None` when every rule held.
+    pub fn violation(&self) -> Option<&str> {
+        self.violations.first().map(String::as_str)
+    }
 }
 
 /// What the lab's checks find broken.
-fn judged(journal: &[Numbered]) -> Option<String> {
+fn judged(journal: &[Numbered]) -> Vec<String> {
     let mut checks: [Box<dyn Check>; 5] = [
         Box::new(ElectionSafety::default()),
         Box::new(AckedNotLost::new(0)),
@@ -69,8 +75,9 @@ fn judged(journal: &[Numbered]) -> Option<String> {
     checks
         .iter()
         .map(|check| check.verdict())
-        .find(|result| result.judgement == Judgement::Invalid)
+        .filter(|result| result.judgement == Judgement::Invalid)
         .map(|result| {
             format!("{}: {} (events {:?})", result.check, result.because, result.evidence)
         })
+        .collect()
 }

@@ -9,7 +9,7 @@ use crate::run::{Outcome, Settings, run_plan};
 /// Compare delta debugging (Zeller and Hildebrandt, 2002); a fault and its end are left out
 /// independently, so what stays down in the short plan may have come up again in the long one.
 pub fn shrink(broken: Outcome, settings: Settings) -> Outcome {
-    let Some(rule) = broken.violation.as_deref().map(rule).map(str::to_owned) else {
+    let Some(rule) = broken.violation().map(rule).map(str::to_owned) else {
         return broken;
     };
     let mut best = broken;
@@ -20,9 +20,9 @@ pub fn shrink(broken: Outcome, settings: Settings) -> Outcome {
         while from < best.plan.actions.len() {
             let mut actions = best.plan.actions.clone();
             actions.drain(from..(from + chunk).min(actions.len()));
-            let plan = Plan { members: best.plan.members, actions };
+            let plan = Plan { actions, ..best.plan };
             let tried = run_plan(best.seed, plan, settings);
-            if tried.violation.as_deref().map(self::rule) == Some(rule.as_str()) {
+            if tried.violation().map(self::rule) == Some(rule.as_str()) {
                 best = tried;
                 shorter = true;
             } else {

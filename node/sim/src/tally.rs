@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-/// The counts of one lifetime, or of many.
+/// The counts of one lifetime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Lifetimes counted here; 0 in the counts of a single one.
-    pub lifetimes: u64,
     /// Made-up time, microseconds.
     pub simulated_micros: u64,
-    /// Operations asked by clients, acknowledged, and ended unknown.
+    /// Operations asked by clients.
     pub asked: u64,
     /// Of these, acknowledged.
     pub acknowledged: u64,
@@ -17,6 +15,8 @@ pub struct Tally {
     pub unknown: u64,
     /// Members that became leader.
     pub elections: u64,
+    /// Processes that ended without warning, whatever the fault.
+    pub crashes: u64,
     /// Messages sent between members.
     pub messages: u64,
     /// Snapshots installed.
@@ -25,39 +25,82 @@ pub struct Tally {
     pub truncations: u64,
     /// Faults that acted, by kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Lifetimes in which a fault of the kind acted.
-    pub lifetimes_with: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
     pub(crate) fn acted(&mut self, kind: &'static str) {
         *self.faults.entry(kind).or_default() += 1;
     }
+}
 
-    /// Adds the counts of one lifetime.
-    pub fn add(&mut self, one: &Self) {
+/// What lifetimes are measured by.
+pub const MEASURES: [(&str, u64); 4] =
+    [("acknowledged operations", 200), ("elections", 2), ("crashes", 1), ("partitions", 1)];
+
+/// The counts of many lifetimes.
+#[derive(Clone, Debug, Default)]
+pub struct Total {
+    /// All of them together.
+    pub sum: Tally,
+    /// How many.
+    pub lifetimes: u64,
+    /// Lifetimes in which a fault of the kind acted.
+    pub lifetimes_with: BTreeMap<&'static str, u64>,
+    /// For each of [`MEASURES`], count → lifetimes with so many.
+    spread: [BTreeMap<u64, u64>; MEASURES.len()],
+}
+
+impl Total {
+    /// Adds a lifetime.
+    pub fn add(&mut self, one: &Tally) {
         self.lifetimes += 1;
-        self.simulated_micros += one.simulated_micros;
-        self.asked += one.asked;
-        self.acknowledged += one.acknowledged;
-        self.unknown += one.unknown;
-        self.elections += one.elections;
-        self.messages += one.messages;
-        self.snapshots += one.snapshots;
-        self.truncations += one.truncations;
+        let sum = &mut self.sum;
+        sum.simulated_micros += one.simulated_micros;
+        sum.asked += one.asked;
+        sum.acknowledged += one.acknowledged;
+        sum.unknown += one.unknown;
+        sum.elections += one.elections;
+        sum.crashes += one.crashes;
+        sum.messages += one.messages;
+        sum.snapshots += one.snapshots;
+        sum.truncations += one.truncations;
         for (kind, count) in &one.faults {
-            *self.faults.entry(kind).or_default() += count;
+            *sum.faults.entry(kind).or_default() += count;
             *self.lifetimes_with.entry(kind).or_default() += 1;
+        }
+        let partitions = one.faults.get("partition").copied().unwrap_or(0);
+        let measured = [one.acknowledged, one.elections, one.crashes, partitions];
+        for (spread, count) in self.spread.iter_mut().zip(measured) {
+            *spread.entry(count).or_default() += 1;
         }
     }
 
-    /// Adds the counts of many.
-    pub fn merge(&mut self, other: &Self) {
-        let lifetimes = self.lifetimes + other.lifetimes;
-        let with = other.lifetimes_with.iter();
-        let mut lifetimes_with = self.lifetimes_with.clone();
-        with.for_each(|(kind, count)| *lifetimes_with.entry(kind).or_default() += count);
-        self.add(other);
-        (self.lifetimes, self.lifetimes_with) = (lifetimes, lifetimes_with);
+    /// For each of [`MEASURES`], what the median lifetime has of it; 0 when there was none.
+    pub fn medians(&self) -> [u64; MEASURES.len()] {
+        let half = self.lifetimes / 2;
+        self.spread.each_ref().map(|spread| {
+            let mut before = 0;
+            let reached = |(_, lifetimes): &(&u64, &u64)| {
+                before += **lifetimes;
+                before > half
+            };
+            spread.iter().find(reached).map_or(0, |(count, _)| *count)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_that_of_the_lifetime_in_the_middle() {
+        let mut total = Total::default();
+        assert_eq!(total.medians(), [0; 4]);
+        for (acknowledged, elections) in [(5, 1), (900, 2), (7, 1)] {
+            total.add(&Tally { acknowledged, elections, ..Tally::default() });
+        }
+        assert_eq!(total.medians(), [7, 1, 0, 0]);
+        assert_eq!((total.lifetimes, total.sum.acknowledged), (3, 912));
     }
 }

@@ -4,14 +4,12 @@ mod clients;
 mod ending;
 mod network;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use lab_protocol::{
-    Ended, Event, LinkCondition, MemberNo, MemberPlan, Numbered, OpId, Outcome, Process,
-};
+use lab_protocol::{Ended, Event, MemberNo, MemberPlan, Numbered, OpId, Outcome, Process};
 use node::apply::Item;
 use node::clock::Clock as _;
 use node::cluster::Membership;
@@ -68,10 +66,14 @@ struct Member {
     busy_until: u64,
     /// A look at the inbox is due.
     run_due: bool,
+    /// A look of the flush thread is due.
+    flush_due: bool,
     sync_micros: u64,
     /// The next failing sync is a power loss.
     power_loss_in_sync: bool,
     sync_fails: bool,
+    /// It is to be cut off or to crash, after so many more steps.
+    falls: Option<(bool, u32)>,
     last_status: Arc<Status>,
 }
 
@@ -89,6 +91,10 @@ pub(crate) struct World {
     repeating: u32,
     /// Where each client is connected.
     seats: Vec<usize>,
+    /// How long a client thinks at most before it asks again.
+    think_micros: u64,
+    /// How late a flush thread may come to run.
+    flush_late_micros: u64,
     open: BTreeMap<OpId, Open>,
     next_op: u64,
     /// Leases that clients know of, oldest first.
@@ -97,6 +103,8 @@ pub(crate) struct World {
     /// Index → what was applied there first, and by whom.
     applied: BTreeMap<u64, (u64, u32, usize)>,
     leaders: BTreeMap<u64, usize>,
+    /// What is to happen to those elected next: cut off or crashed, and after how many steps.
+    falls: VecDeque<(bool, u32)>,
     trace: DefaultHasher,
     pub(crate) tally: Tally,
 }
@@ -116,6 +124,8 @@ impl World {
             membership,
             seed,
             snapshot_count: [20, 50, 200, 10_000][random.random_range(0..4)],
+            election_ticks: plan.election_ticks,
+            message_bytes: plan.message_bytes,
             planted,
         };
         let members = list
@@ -128,13 +138,17 @@ impl World {
                 paused: false,
                 busy_until: 0,
                 run_due: false,
+                flush_due: false,
                 sync_micros: 0,
                 power_loss_in_sync: false,
                 sync_fails: false,
+                falls: None,
                 last_status: Arc::new(Status::default_at(0)),
             })
             .collect::<Vec<_>>();
         let seats = (0..CLIENTS).map(|_| random.random_range(0..members.len())).collect();
+        let think_micros = [10_000, 60_000, 80_000, 120_000][random.random_range(0..4)];
+        let flush_late_micros = [50, 100_000, 400_000][random.random_range(0..3)];
         let mut world = Self {
             common,
             members,
@@ -146,12 +160,15 @@ impl World {
             lossy: 0,
             repeating: 0,
             seats,
+            think_micros,
+            flush_late_micros,
             open: BTreeMap::new(),
             next_op: 1,
             granted: Vec::new(),
             journal: Journal::default(),
             applied: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            falls: VecDeque::new(),
             trace: DefaultHasher::new(),
             tally: Tally::default(),
         };
@@ -269,8 +286,13 @@ impl World {
                 }
             }
             Due::Flush { member, life } => {
-                if self.members[member].life == life && !self.members[member].paused {
-                    self.flush(member)?;
+                if self.members[member].life == life {
+                    self.members[member].flush_due = false;
+                    if self.members[member].paused {
+                        self.wake_flush(member, TICK_MICROS);
+                    } else {
+                        self.flush(member)?;
+                    }
                 }
             }
             Due::Deliver { from, to, packet } => self.deliver(from, to, packet),
@@ -282,7 +304,7 @@ impl World {
         Ok(())
     }
 
-    /// One look of a member at what it was given: replica, apply and flush, in this order.
+    /// One look of a member at what it was given: replica, then apply.
     fn run(&mut self, place: usize, tick: bool) -> Result<(), Broken> {
         let member = &mut self.members[place];
         let Some(running) = &mut member.running else { return Ok(()) };
@@ -311,11 +333,28 @@ impl World {
             Err(why) => return self.ended(place, &why),
         }
         self.answers(place);
-        let Some(running) = &self.members[place].running else { return Ok(()) };
-        if !running.inbox.is_empty() {
+        self.fall(place);
+        let Member { running: Some(running), flush_due, sync_micros, .. } = &self.members[place]
+        else {
+            return Ok(());
+        };
+        if !running.flush_items.is_empty() && !flush_due {
+            let late = *sync_micros + self.random.random_range(0..self.flush_late_micros);
+            self.wake_flush(place, late);
+        }
+        if self.members[place].running.as_ref().is_some_and(|running| !running.inbox.is_empty()) {
             self.wake(place);
         }
-        self.flush(place)
+        Ok(())
+    }
+
+    /// Has a member's flush thread look at what it was given.
+    fn wake_flush(&mut self, place: usize, late_micros: u64) {
+        let member = &mut self.members[place];
+        member.flush_due = true;
+        let life = member.life;
+        let at = self.now() + late_micros;
+        self.due(at, Due::Flush { member: place, life });
     }
 
     fn flush(&mut self, place: usize) -> Result<(), Broken> {
@@ -323,16 +362,11 @@ impl World {
         let member = &mut self.members[place];
         let Some(running) = &mut member.running else { return Ok(()) };
         let items: Vec<_> = running.flush_items.try_iter().collect();
-        let nothing = items.is_empty();
         let flushed = caught(|| running.flush.step(items, now).map_err(|e| e.to_string()));
         let inbox = !running.inbox.is_empty();
-        let life = member.life;
         match flushed {
-            Ok(due) => {
-                if let (Some(due), false) = (due, nothing) {
-                    self.due(due, Due::Flush { member: place, life });
-                }
-            }
+            Ok(None) => {}
+            Ok(Some(due)) => self.wake_flush(place, due - now),
             Err(why) => return self.ended(place, &why),
         }
         if inbox {
@@ -374,6 +408,10 @@ impl World {
                         let (one, two) = (no(first), no(place));
                         return Err(format!("election safety: {one} and {two} lead in {term}"));
                     }
+                    if let Some(fall) = self.falls.pop_front() {
+                        self.tally.acted("fallen leader");
+                        self.members[place].falls = Some(fall);
+                    }
                 }
                 TraceEvent::SnapshotInstalled { .. } => self.tally.snapshots += 1,
                 TraceEvent::Truncated { .. } => self.tally.truncations += 1,
@@ -383,6 +421,24 @@ impl World {
             self.tell(Event::Trace { member: no(place), traced });
         }
         Ok(())
+    }
+
+    /// Does to a leader what was planned for it, once it has taken so many steps.
+    fn fall(&mut self, place: usize) {
+        let Some((cut, steps)) = self.members[place].falls.take() else { return };
+        if steps > 0 {
+            self.members[place].falls = Some((cut, steps - 1));
+            return;
+        }
+        let now = self.now();
+        let lasts = now + self.random.random_range(300_000..4_000_000);
+        let (fall, end) = if cut {
+            (Action::Isolate(place), Action::Rejoin(place))
+        } else {
+            (Action::Crash(place), Action::Restart(place))
+        };
+        self.due(now, Due::Fault { action: fall });
+        self.due(lasts, Due::Fault { action: end });
     }
 
     /// A process that ended by itself: as it must when its disk failed, else a bug.
@@ -433,7 +489,8 @@ impl World {
         let member = &mut self.members[place];
         member.running = Some(running);
         member.life += 1;
-        (member.run_due, member.paused, member.busy_until) = (false, false, 0);
+        (member.run_due, member.flush_due, member.paused, member.busy_until) =
+            (false, false, false, 0);
         let life = member.life;
         self.tell(Event::Process { member: no(place), process: Process::Up { pid: 0 } });
         self.tell_link(place, true);
@@ -456,6 +513,8 @@ impl World {
         }
         let Some(running) = member.running.take() else { return Ok(()) };
         member.life += 1;
+        member.falls = None;
+        self.tally.crashes += 1;
         // A process that is gone says nothing of itself.
         member.last_status = Arc::new(Status::default_at(0));
         caught(|| {
@@ -524,9 +583,21 @@ impl World {
                 self.cut_where(apart);
                 true
             }
+            Action::Isolate(place) => {
+                self.cut_where(|one, two| one == place || two == place);
+                true
+            }
+            Action::Rejoin(place) => {
+                self.heal_where(|one, two| one == place || two == place);
+                false
+            }
             Action::CutLink(from, to) => {
                 self.cut_where(|one, two| (one, two) == (from, to));
                 true
+            }
+            Action::LeaderFalls(cut, after) => {
+                self.falls.push_back((cut, after));
+                false
             }
             Action::SlowNetwork(micros) => {
                 self.slow_micros = micros;
@@ -541,9 +612,7 @@ impl World {
                 of_thousand > 0
             }
             Action::HealNetwork => {
-                for (from, to) in std::mem::take(&mut self.cut) {
-                    self.link_changed(from, to, LinkCondition::Open);
-                }
+                self.heal_where(|_, _| true);
                 false
             }
         };

@@ -21,7 +21,7 @@ fn clusters_of_every_size_hold_every_rule() {
     for members in [2, 3, 4, 5, 7] {
         for seed in 1..5 {
             let outcome = run(seed, SHIPPED(members));
-            assert_eq!(outcome.violation, None, "{members} members, seed {seed}");
+            assert_eq!(outcome.violation(), None, "{members} members, seed {seed}");
             assert!(outcome.tally.acknowledged > 20, "{members} members, seed {seed}");
         }
     }

@@ -23,7 +23,10 @@ use node_protocol::{Index, MemberId, Role, Status, Term, TraceEvent};
 use raft::eraftpb::{
     ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot,
 };
-use raft::{Config, ProgressState as RaftProgress, RawNode, ReadState, SnapshotStatus, StateRole};
+use raft::{
+    Config, ProgressState as RaftProgress, RawNode, ReadOnlyOption, ReadState, SnapshotStatus,
+    StateRole,
+};
 
 use super::log::{Log, SnapshotPoint};
 use super::trace::{self, Standing};
@@ -41,9 +44,15 @@ pub struct Settings {
     pub pre_vote: bool,
     /// A leader that does not hear a quorum leaves office (Raft thesis §6.2).
     pub check_quorum: bool,
+    /// Bytes of entries in one message to a peer, [`MESSAGE_BYTES`] as a node ships. At 0 every
+    /// entry goes alone.
+    pub message_bytes: u64,
     /// Every random choice comes from it.
     pub seed: u64,
 }
+
+/// Bytes of entries in one message to a peer.
+pub const MESSAGE_BYTES: u64 = 1 << 20;
 
 /// What must happen now; see the picture above.
 pub struct Round {
@@ -125,8 +134,7 @@ impl Driver {
             election_tick: settings.election_ticks as usize,
             heartbeat_tick: settings.heartbeat_ticks as usize,
             applied: applied.0,
-            // The default of 0 means one entry a message.
-            max_size_per_msg: 1 << 20,
+            max_size_per_msg: settings.message_bytes,
             max_inflight_msgs: 256,
             check_quorum: settings.check_quorum,
             pre_vote: settings.pre_vote,
@@ -293,6 +301,19 @@ impl Driver {
             self.raw.raft.become_leader();
             self.after();
         }
+    }
+
+    /// The planted bug: what a majority stores is committed, whatever its term.
+    pub(crate) fn commit_by_counting(&mut self) {
+        if self.is_leader() {
+            let (stored, _) = self.raw.raft.mut_prs().maximal_committed_index();
+            self.raw.raft.raft_log.commit_to(stored);
+        }
+    }
+
+    /// The planted bug: a leader asks nobody whether it still leads.
+    pub(crate) fn read_by_lease(&mut self) {
+        self.raw.raft.read_only.option = ReadOnlyOption::LeaseBased;
     }
 
     /// Starts to hand leadership over.

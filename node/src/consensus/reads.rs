@@ -22,6 +22,8 @@ pub struct Reads<T> {
     member: MemberId,
     boot: u64,
     next: u64,
+    /// How far one number is from the next.
+    stride: u64,
     fresh: Vec<T>,
     rounds: BTreeMap<u64, Waiting<T>>,
 }
@@ -35,7 +37,12 @@ struct Waiting<T> {
 impl<T> Reads<T> {
     /// No reads yet. Contexts are unique over all members and starts.
     pub fn new(member: MemberId, boot: u64) -> Self {
-        Self { member, boot, next: 1, fresh: Vec::new(), rounds: BTreeMap::new() }
+        Self { member, boot, next: 1, stride: 1, fresh: Vec::new(), rounds: BTreeMap::new() }
+    }
+
+    /// The planted bug: one context for all rounds.
+    pub(crate) fn reuse_context(&mut self) {
+        self.stride = 0;
     }
 
     /// A read arrived.
@@ -59,9 +66,9 @@ impl<T> Reads<T> {
             return None;
         }
         let number = self.next;
-        self.next += 1;
-        let reads = std::mem::take(&mut self.fresh);
-        self.rounds.insert(number, Waiting { reads, age_ticks: 0 });
+        self.next += self.stride;
+        let round = self.rounds.entry(number).or_insert(Waiting { reads: vec![], age_ticks: 0 });
+        round.reads.append(&mut self.fresh);
         let mut context = Vec::with_capacity(CONTEXT_BYTES);
         for part in [self.member.0, self.boot, number] {
             context.extend_from_slice(&part.to_le_bytes());

@@ -154,7 +154,12 @@ impl Replica {
             return;
         }
         self.leases_at_micros = now;
-        if self.parts.lessor.lock().any_expired(now) {
+        if !self.parts.lessor.lock().any_expired(now) {
+            return;
+        }
+        if self.parts.planted.has(Break::OldLeaderRevokes) {
+            self.revoke(now);
+        } else {
             let (answer, confirmed) = oneshot::channel();
             self.reads.add(answer);
             self.expired = Some((term, confirmed));
@@ -163,7 +168,19 @@ impl Replica {
 
     pub(super) fn revoke(&mut self, now: u64) {
         let expired = self.parts.lessor.lock().expired(now, REVOKES_AT_ONCE);
+        if self.parts.planted.has(Break::OldLeaderRevokes) {
+            return self.revoke_for_ever(expired);
+        }
         self.propose_revokes(expired);
+    }
+
+    /// The planted bug: revokes are commands like those of clients, sent again until applied.
+    fn revoke_for_ever(&mut self, leases: Vec<i64>) {
+        for id in leases {
+            let (ticket, _) = self.parts.waiters.open(Op::LeaseRevoke { id });
+            self.own.push(ticket.seq());
+            std::mem::forget(ticket);
+        }
     }
 
     fn propose_revokes(&mut self, leases: Vec<i64>) {

@@ -195,7 +195,13 @@ pub struct Replica {
 impl Replica {
     /// A replica that has not stepped yet.
     pub fn new(mut parts: Parts) -> Self {
-        let reads = Reads::new(parts.member, parts.waiters.boot());
+        let mut reads = Reads::new(parts.member, parts.waiters.boot());
+        if parts.planted.has(Break::ReadContextReused) {
+            reads.reuse_context();
+        }
+        if parts.planted.has(Break::LeaseBasedReads) {
+            parts.driver.read_by_lease();
+        }
         let peers = peers(&parts.membership.read());
         parts.links.set_peers(&peers);
         let resend_in_ticks = parts.election_ticks;
@@ -393,7 +399,12 @@ impl Replica {
     fn message(&mut self, message: Message) -> Result<(), Fatal> {
         let (from, kind) = (message.from, message.get_msg_type());
         match self.parts.driver.receive(message) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if self.parts.planted.has(Break::OldTermCommitted) {
+                    self.parts.driver.commit_by_counting();
+                }
+                Ok(())
+            }
             Err(lost @ Refused::LostPromise { .. }) => Err(Fatal::LostPromise(lost)),
             Err(error) => {
                 tracing::debug!(from = format_args!("{from:x}"), ?kind, %error, "message refused");
@@ -529,6 +540,10 @@ impl Replica {
 
     /// The part of a round behind the installation of a snapshot.
     fn finish(&mut self, mut round: Round) -> Result<(), Fatal> {
+        if self.parts.planted.has(Break::PromiseBeforeFsync) {
+            self.out.extend(packets(std::mem::take(&mut round.send_after)));
+            self.send();
+        }
         self.persist(&round)?;
         self.out.extend(packets(std::mem::take(&mut round.send_after)));
         let (first, count) =

@@ -56,8 +56,10 @@ impl Replica {
         let Some(round) = self.installing.take() else { return Ok(()) };
         tracing::info!(%index, %term, "snapshot installed");
         self.parts.apply.send(Item::Installed { applied: index, applied_term: term }).ok();
-        let mark = Some(Mark { index, term });
-        self.parts.wal.write_and_sync(Batch { mark, ..Batch::default() })?;
+        if !self.parts.planted.has(Break::SnapshotKeepsLog) {
+            let mark = Some(Mark { index, term });
+            self.parts.wal.write_and_sync(Batch { mark, ..Batch::default() })?;
+        }
         self.repeer();
         let bytes = self.parts.glance.state_bytes.load(Ordering::Relaxed);
         self.trace(TraceEvent::SnapshotInstalled { index, bytes });

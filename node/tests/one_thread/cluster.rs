@@ -254,6 +254,7 @@ impl Cluster {
             heartbeat_ticks: 10,
             pre_vote: true,
             check_quorum: true,
+            message_bytes: node::consensus::driver::MESSAGE_BYTES,
             seed: self.seed,
         };
         let driver = Driver::new(settings, raft_log, applied.0).expect("consensus starts");
@@ -308,6 +309,7 @@ impl Cluster {
             glance,
             metrics,
             replica: inbox_in.clone(),
+            planted: Planted::default(),
         });
         let status = telemetry.status();
         Running {

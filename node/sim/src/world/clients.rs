@@ -49,11 +49,11 @@ impl World {
             50..55 => Call::Delete { key },
             55..88 => Call::Get { key, serializable: false },
             88..92 => Call::Get { key, serializable: true },
-            92..95 => Call::LeaseGrant { ttl_seconds: self.random.random_range(1..5) },
-            _ => match self.granted.last_chunk::<3>() {
+            92 => Call::LeaseGrant { ttl_seconds: self.random.random_range(1..5) },
+            _ => match self.granted.last_chunk::<2>() {
                 // One of the newest: those before have run out.
                 Some(newest) => {
-                    Call::LeaseTimeToLive { lease: newest[self.random.random_range(0..3)] }
+                    Call::LeaseTimeToLive { lease: newest[self.random.random_range(0..2)] }
                 }
                 None => Call::LeaseGrant { ttl_seconds: 3 },
             },
@@ -172,7 +172,7 @@ impl World {
                 self.tell(Event::Reconnected { client: ClientNo(client + 1), from, to });
             }
         }
-        let at = self.now() + self.random.random_range(500..20_000);
+        let at = self.now() + self.random.random_range(500..self.think_micros);
         self.due(at, Due::Ask { client });
     }
 }

@@ -14,6 +14,7 @@ const CONVERGE_MICROS: u64 = 30_000_000;
 impl World {
     /// Heals everything, waits until the members are equal, reads them back.
     pub(super) fn end(&mut self) -> Result<(), Broken> {
+        self.falls.clear();
         for action in [Action::HealNetwork, Action::SlowNetwork(0), Action::Lossy(0)] {
             self.act(&action)?;
         }

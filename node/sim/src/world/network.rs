@@ -129,7 +129,14 @@ impl World {
         }
     }
 
-    pub(super) fn link_changed(&mut self, from: usize, to: usize, condition: LinkCondition) {
+    pub(super) fn heal_where(&mut self, healed: impl Fn(usize, usize) -> bool) {
+        let links: Vec<_> = self.cut.extract_if(.., |(from, to)| healed(*from, *to)).collect();
+        for (from, to) in links {
+            self.link_changed(from, to, LinkCondition::Open);
+        }
+    }
+
+    fn link_changed(&mut self, from: usize, to: usize, condition: LinkCondition) {
         let link = Link { from: no(from), to: no(to) };
         self.tell(Event::LinkChanged { link, condition });
     }
