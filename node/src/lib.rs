@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod api;
 pub mod apply;
+pub mod causes;
 pub mod clock;
 pub mod cluster;
 pub mod config;

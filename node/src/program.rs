@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::causes::with_causes;
 use crate::config::{Asked, Config};
 use crate::server::Server;
 use crate::training::Planted;
@@ -59,7 +60,7 @@ pub fn run(arguments: impl IntoIterator<Item = String>, planted: Planted) -> Exi
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("raft-node: {error}");
+            eprintln!("raft-node: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Dispatch, Face, LeaseIds, Limits};
 use crate::apply::{self, Apply};
+use crate::causes::with_causes;
 use crate::clock::{Clock, RealClock};
 use crate::cluster::{InitialClusterError, Membership, cluster_id};
 use crate::config::{Config, ETCD_VERSION, InitialState};
@@ -212,7 +213,7 @@ impl Server {
             token: config.initial_cluster_token.clone(),
             lease_ids: LeaseIds::new(identity.member, boot, clock.wall_millis()),
             stop: stop.clone(),
-            broken: Arc::new(move |error| alarm.raise(error.to_string())),
+            broken: Arc::new(move |error| alarm.raise(with_causes(error))),
         });
         let pages = crate::admin::pages(face.clone());
         for socket in ports.metrics {
@@ -275,7 +276,7 @@ impl Server {
                     Err(_) => Err(ServerError::Vanished),
                 };
                 if let Err(error) = &result {
-                    let why = error.to_string();
+                    let why = with_causes(error);
                     self.telemetry.trace(TraceEvent::Fatal { why }, self.clock.now_micros());
                 }
                 self.stop.cancel();
@@ -499,8 +500,10 @@ impl Assembly {
             Arc::new(news),
             metrics.clone(),
         );
+        let alarm = Alarm { progress: progress.clone(), replica: inbox.clone() };
         let snapshots = Departures {
             state: state.clone(),
+            alarm: alarm.clone(),
             identity: identity.clone(),
             proxy: proxy(config),
             replica: inbox.clone(),
@@ -572,7 +575,6 @@ impl Assembly {
             request_timeout: config.request_timeout(),
             planted,
         };
-        let alarm = Alarm { progress, replica: inbox.clone() };
         let threads = Threads {
             replica,
             inbox: inputs,
@@ -663,6 +665,7 @@ impl SnapshotSource for Newest {
 /// Snapshots on their way out.
 struct Departures {
     state: Arc<State>,
+    alarm: Alarm,
     identity: handshake::Identity,
     proxy: Option<String>,
     replica: flume::Sender<Input>,
@@ -696,15 +699,11 @@ impl SnapshotSender for Departures {
             proxy: self.proxy.clone(),
         };
         let (identity, replica) = (self.identity.clone(), self.replica.clone());
+        let leaving = Leaving { reader, alarm: self.alarm.clone() };
         let stop = self.stop.clone();
         let sending = async move {
             let sent = stop
-                .run_until_cancelled(bulk::send(
-                    &identity,
-                    &dial,
-                    &message,
-                    Box::new(Leaving(reader)),
-                ))
+                .run_until_cancelled(bulk::send(&identity, &dial, &message, Box::new(leaving)))
                 .await;
             let arrived = matches!(sent, Some(Ok(())));
             if let Some(Err(error)) = sent {
@@ -716,11 +715,19 @@ impl SnapshotSender for Departures {
     }
 }
 
-struct Leaving(SnapshotReader);
+struct Leaving {
+    reader: SnapshotReader,
+    alarm: Alarm,
+}
 
 impl Body for Leaving {
     fn next(&mut self) -> Result<Option<bytes::Bytes>, String> {
-        self.0.next_chunk().map_err(|error| error.to_string())
+        self.reader.next_chunk().map_err(|error| {
+            let why = with_causes(&error);
+            // What cannot be sent cannot be served either: the node stops.
+            self.alarm.raise(why.clone());
+            why
+        })
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::task::JoinSet;
 
 use crate::apply::{Apply, Item};
+use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::flush::{Flush, FlushItem};
 use crate::inbox::Input;
@@ -50,10 +51,12 @@ pub fn flush(
                 first = items.recv().ok();
             }
             let batch = first.into_iter().chain(items.try_iter());
-            waits =
-                flush.step(batch, clock.now_micros()).map_err(|error| error.to_string())?.is_some();
+            waits = flush
+                .step(batch, clock.now_micros())
+                .map_err(|error| with_causes(&error))?
+                .is_some();
             if items.is_disconnected() && items.is_empty() {
-                return flush.flush().map_err(|error| error.to_string());
+                return flush.flush().map_err(|error| with_causes(&error));
             }
         }
     })
@@ -76,7 +79,7 @@ pub fn apply(
             if let Err(flume::RecvTimeoutError::Disconnected) = first {
                 return Ok(());
             }
-            apply.step(first.into_iter().chain(items.try_iter())).map_err(|e| e.to_string())?;
+            apply.step(first.into_iter().chain(items.try_iter())).map_err(|e| with_causes(&e))?;
         }
     })
 }

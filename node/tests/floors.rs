@@ -29,6 +29,7 @@ fn the_house_stands() {
             ("telemetry", 2),
             ("training", 2),
             ("kv", 1),
+            ("causes", 0),
             ("clock", 0),
             ("urls", 0),
         ],
