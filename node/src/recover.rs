@@ -10,8 +10,8 @@ use std::sync::Arc;
 use node_protocol::{Index, MemberId, Term};
 use raft::eraftpb::{ConfState, HardState};
 
-use crate::cluster::{Membership, RecordError};
-use crate::kv::{LoadError, Loader, Store, Table};
+use crate::cluster::Membership;
+use crate::kv::{Loader, Store, Table};
 use crate::storage::wal::{self, Wal, WalError, WalOptions};
 use crate::storage::{
     Applied, DataDirectory, DirectoryError, Disk, Identity, Mark, Metadata, State, StateError,
@@ -30,16 +30,6 @@ pub enum RecoverError {
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A row of the state cannot be read.
-    #[error(
-        "the state is damaged: {0}; remove this member, empty its data directory, add it again"
-    )]
-    Row(#[from] LoadError),
-    /// A member's row cannot be read.
-    #[error(
-        "the state is damaged: {0}; remove this member, empty its data directory, add it again"
-    )]
-    Member(#[from] RecordError),
     /// There is a state, and no log.
     #[error(
         "{} has a state but no log: the votes and entries this member promised are lost. Remove \
@@ -106,11 +96,11 @@ pub fn load(state: &Arc<State>) -> Result<Recovered, RecoverError> {
             Ok::<_, RecoverError>(())
         }
         Table::Rows | Table::Leases | Table::Sessions | Table::Meta => {
-            Ok(loader.push(table, key, value)?)
+            loader.push(table, key, value).map_err(|error| state.corrupt(&error).into())
         }
     })?;
     let rows = members.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
-    let membership = Membership::load(rows)?;
+    let membership = Membership::load(rows).map_err(|error| state.corrupt(&error))?;
     let Applied { index, term, conf_state } = state.applied();
     let store = loader.finish();
     Ok(Recovered { store, membership, applied: index, applied_term: term, conf_state })

@@ -7,6 +7,7 @@ use super::error::{KvError, ReadError, RowsError};
 use super::history::event_bytes;
 use super::keys::KeyRange;
 use super::row::{RowKey, RowKind, decode_row};
+use super::rows::Gapless;
 use super::store::Store;
 
 /// Rows read at a time.
@@ -146,11 +147,13 @@ impl Store {
         batch: &mut Batch,
     ) -> Result<i64, RowsError> {
         let (mut at, to) = (RowKey::first_of(from), RowKey::first_of(end + 1));
+        let mut gapless = Gapless::new(from, self.compacted);
         loop {
             let page = self.rows.page(at, to, PAGE_ROWS)?;
-            let Some((last, _)) = page.last() else { return Ok(end + 1) };
+            let Some((last, _)) = page.last() else { break };
             at = RowKey { main: last.main, sub: last.sub + 1 };
             for (key, row) in page {
+                gapless.see(key).map_err(|key| self.rows.missing(key))?;
                 if batch.is_full_before(key.main) {
                     return Ok(key.main);
                 }
@@ -162,6 +165,8 @@ impl Store {
                 }
             }
         }
+        gapless.end(end).map_err(|key| self.rows.missing(key))?;
+        Ok(end + 1)
     }
 
     /// Adds the version before, if it is wanted, existed, and is not compacted.

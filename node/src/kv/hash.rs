@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use node_protocol::Revision;
 
 use super::change::Change;
-use super::error::{KvError, ReadError};
+use super::error::{KvError, ReadError, RowsError};
 use super::row::{RowKey, RowKind, decode_head};
+use super::rows::Gapless;
 use super::store::Store;
 
 /// Rows read at a time.
@@ -62,23 +63,33 @@ impl Store {
             keep = self.index.alive(compacted).collect();
         }
         let mut hash = crc32c::crc32c(b"key");
+        // Rows that the disk does not show must not pass for rows that are not there.
+        let mut gapless = Gapless::new(RowKey::MIN.main, compacted);
+        let mut old: HashSet<RowKey> =
+            keep.iter().copied().filter(|key| key.main <= compacted).collect();
         let (mut from, to) = (RowKey::MIN, RowKey::first_of(at.saturating_add(1)));
         loop {
             let page = self.rows.page(from, to, PAGE_ROWS)?;
             let Some((last, _)) = page.last() else { break };
             from = RowKey { main: last.main, sub: last.sub.saturating_add(1) };
             for (key, row) in page {
+                gapless.see(key).map_err(|key| self.rows.missing(key))?;
+                old.remove(&key);
                 if key.main <= compacted && !keep.contains(&key) {
                     continue;
                 }
-                let (kind, _) = decode_head(&row)
-                    .map_err(|source| super::error::RowsError::Damaged { key, source })?;
+                let (kind, _) =
+                    decode_head(&row).map_err(|source| RowsError::Damaged { key, source })?;
                 hash = crc32c::crc32c_append(hash, &key.encode());
                 if kind == RowKind::Tombstone {
                     hash = crc32c::crc32c_append(hash, b"t");
                 }
                 hash = crc32c::crc32c_append(hash, &row[1..]);
             }
+        }
+        gapless.end(at).map_err(|key| self.rows.missing(key))?;
+        if let Some(missing) = old.into_iter().min() {
+            return Err(self.rows.missing(missing).into());
         }
         Ok(HashKv { hash, compact_revision: Revision(compacted), hash_revision: Revision(at) })
     }

@@ -27,16 +27,19 @@
 //!
 //! **What is promised.** After any crash or power loss both open, the state at some applied index,
 //! the log with every entry after it that was synced. Damaged bytes are reported, never repaired by
-//! guessing and never served: log frames and state rows carry checksums. After an error of a write
+//! guessing and never served: log frames and state rows carry checksums, every page of the state is
+//! verified when it is opened, and the member keeps books of its own on how many rows there are and
+//! what they come to. After an error of a write
 //! or a sync the file is not used again, for nobody knows what of it is durable: the member stops,
 //! and the next start reads what is really there.
 //!
-//! Not promised: that damage inside redb's own pages is found before redb needs them, or that a
+//! Not promised: that damage done while the member runs is found before it is read, or that a
 //! disk which lies about syncing keeps anything.
 //!
 //! All of it runs on a [`Disk`]: the real one, one in memory that can lose its power ([`memory`]),
 //! or either behind switchable faults ([`fault`]).
 
+mod damage;
 pub mod directory;
 pub mod disk;
 pub mod fault;
@@ -44,8 +47,10 @@ pub mod memory;
 pub mod schema;
 pub mod snapshot;
 pub mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod transaction;
 pub mod wal;
 
 pub use directory::{DataDirectory, DirectoryError};

@@ -10,6 +10,7 @@
 //! | `schema` | schema version, u32 |
 //! | `identity` | cluster id, member id, u64 each |
 //! | `applied` | index, term, u64 each; then the configuration at that index |
+//! | `tallies` | for each table count of rows, sum of their hashes, u64 each; then crc32c over these, `identity`, `applied` |
 //!
 //! A configuration is four lists (voters, learners, outgoing voters, next learners), each a u32
 //! count and u64 ids, then one byte: leave automatically. All numbers are little-endian.
@@ -32,6 +33,7 @@ pub(super) const HEADER: TableDefinition<'static, &'static str, &'static [u8]> =
 pub(super) const HEADER_SCHEMA: &str = "schema";
 pub(super) const HEADER_IDENTITY: &str = "identity";
 pub(super) const HEADER_APPLIED: &str = "applied";
+pub(super) const HEADER_TALLIES: &str = "tallies";
 
 /// The redb table of a table of the state machine.
 pub(super) fn definition(table: Table) -> BytesTable {

@@ -25,8 +25,11 @@ use node_protocol::ClusterId;
 use crate::kv::Table;
 
 use super::{
-    schema::{Applied, Identity, SCHEMA_VERSION, definition, take, take_u32, take_u64, verified},
-    state::{Built, Place, State, StateError, StoredRange, View, damaged_row, failed},
+    damage::{damaged_row, failed, guarded},
+    schema::{Applied, Identity, SCHEMA_VERSION, take, take_u32, take_u64, verified},
+    state::{Place, State, StateError, StoredRange, View},
+    tally::Audit,
+    transaction::Built,
 };
 
 /// Most bytes of a chunk.
@@ -76,8 +79,8 @@ pub struct SnapshotReader {
 enum Stage {
     /// These tables are to be read.
     Tables(&'static [Table]),
-    /// This range of the first of these tables is being read.
-    Rows(Table, Box<Cursor>, &'static [Table]),
+    /// This range of a table is being read; the others are to be.
+    Rows(Table, Box<Cursor>, Audit, &'static [Table]),
     /// All is in the buffer, or was taken from it.
     Ended,
 }
@@ -124,7 +127,14 @@ impl SnapshotReader {
     ///
     /// [`SnapshotError::State`] if the state cannot be read; the snapshot is then of no use.
     pub fn next_chunk(&mut self) -> Result<Option<Bytes>, SnapshotError> {
-        while self.buffer.len() < CHUNK_BYTES && self.fill()? {}
+        let path = self.path.clone();
+        guarded(
+            || path,
+            || {
+                while self.buffer.len() < CHUNK_BYTES && self.fill()? {}
+                Ok::<(), SnapshotError>(())
+            },
+        )?;
         if self.buffer.is_empty() {
             return Ok(None);
         }
@@ -145,24 +155,29 @@ impl SnapshotReader {
             }
             Stage::Tables([table, rest @ ..]) => {
                 let range = self.view.range_all(*table).map_err(failed("read", &self.path))?;
-                self.stage = Stage::Rows(*table, Box::new(Cursor(range)), rest);
+                let audit = Audit::new(*table);
+                self.stage = Stage::Rows(*table, Box::new(Cursor(range)), audit, rest);
             }
-            Stage::Rows(table, mut cursor, rest) => match cursor.0.next() {
+            Stage::Rows(table, mut cursor, mut audit, rest) => match cursor.0.next() {
                 Some(row) => {
                     let (key, stored) = row.map_err(failed("read", &self.path))?;
                     let (key, stored) = (key.value(), stored.value());
                     if verified(key, stored).is_none() {
                         return Err(damaged_row(&self.path, table, key).into());
                     }
+                    audit.see(&self.path, key, stored)?;
                     self.buffer.put_u8(table as u8);
                     put_len(&mut self.buffer, key.len());
                     put_len(&mut self.buffer, stored.len());
                     self.buffer.put_slice(key);
                     self.buffer.put_slice(stored);
                     self.rows += 1;
-                    self.stage = Stage::Rows(table, cursor, rest);
+                    self.stage = Stage::Rows(table, cursor, audit, rest);
                 }
-                None => self.stage = Stage::Tables(rest),
+                None => {
+                    audit.end(&self.path, self.view.tallies.of(table))?;
+                    self.stage = Stage::Tables(rest);
+                }
             },
             Stage::Ended => return Ok(false),
         }
@@ -342,17 +357,10 @@ impl SnapshotWriter {
     }
 
     /// Rows come by table, so a table is opened once or twice for each chunk.
-    fn insert(&self, rows: &[Row<'_>]) -> Result<(), SnapshotError> {
-        let Some((built, _, _)) = &self.building else { return Ok(()) };
-        let insert = |rows: &[Row<'_>]| -> Result<(), redb::Error> {
-            let mut table = built.transaction.open_table(definition(rows[0].table))?;
-            for row in rows {
-                table.insert(row.key, row.stored)?;
-            }
-            Ok(())
-        };
+    fn insert(&mut self, rows: &[Row<'_>]) -> Result<(), SnapshotError> {
+        let Some((built, _, _)) = &mut self.building else { return Ok(()) };
         for rows in rows.chunk_by(|a, b| a.table == b.table) {
-            insert(rows).map_err(failed("write", &built.path))?;
+            built.add(rows[0].table, rows.iter().map(|row| (row.key, row.stored)))?;
         }
         Ok(())
     }

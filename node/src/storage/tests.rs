@@ -174,23 +174,39 @@ fn a_failed_write_is_final() {
 #[test]
 fn a_flipped_bit_in_a_row_is_never_served() {
     let (memory, disk) = disk();
-    let state = create(&disk, IDENTITY);
-    let needle = b"a value that is easily found again";
-    flush(&state, 2, &[row(2, needle)]).unwrap();
-    drop(state);
     let path = dir().join("state.redb");
-    let bytes = memory.bytes(&path).unwrap();
-    let places: Vec<usize> =
-        (0..bytes.len() - needle.len()).filter(|at| bytes[*at..].starts_with(needle)).collect();
-    assert!(!places.is_empty());
-    for place in places {
-        memory.flip(&path, place + 7, 4);
-    }
-    let state = open(&disk).unwrap();
-    assert!(state.row(row_key(2)).is_err());
+    let needle = b"a value that is easily found again";
+    let flip = || {
+        let bytes = memory.bytes(&path).unwrap();
+        let places: Vec<usize> =
+            (0..bytes.len() - needle.len()).filter(|at| bytes[*at..].starts_with(needle)).collect();
+        assert!(!places.is_empty());
+        for place in places {
+            memory.flip(&path, place + 7, 4);
+        }
+    };
+    let state = create(&disk, IDENTITY);
+    // Enough rows that the one sought is not in the root page, which an open table keeps in RAM.
+    let others = (3..60).map(|main| row(main, &[7; 300]));
+    let changes: Vec<Change> = std::iter::once(row(2, needle)).chain(others).collect();
+    flush(&state, 2, &changes).unwrap();
+    drop(state);
+    // While it runs, once the page is not in RAM any more.
+    let uncached = StateOptions { cache_bytes: 0 };
+    let state = State::open(&disk, dir(), uncached).unwrap();
+    flip();
+    let text = crate::causes::with_causes(&state.row(row_key(2)).unwrap_err());
+    assert!(
+        text.contains("/member/state.redb is damaged") && text.contains("member add"),
+        "{text}"
+    );
     assert!(state.rows(RowKey::MIN, RowKey::MAX, 9).is_err());
     assert!(state.load(|_, _, _| Ok::<(), StateError>(())).is_err());
     assert!(chunks(&state).is_err());
+    drop(state);
+    // And before anything is read.
+    let error = open(&disk).expect_err("it is damaged");
+    assert!(matches!(error, StateError::Corrupt { .. }), "{error:?}");
 }
 
 fn chunks(state: &State) -> Result<Vec<Bytes>, SnapshotError> {

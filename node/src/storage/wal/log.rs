@@ -146,7 +146,8 @@ impl Wal {
     /// [`WalError::StateBehindLog`] if entries between the two are nowhere; [`WalError::Io`].
     pub fn settle(&mut self, recovered: &mut Recovered, applied: Mark) -> Result<(), WalError> {
         if let Some(mark) = self.mark.filter(|mark| mark.index > applied.index) {
-            return Err(WalError::StateBehindLog { applied: applied.index, mark });
+            let (dir, applied) = (self.dir.clone(), applied.index);
+            return Err(WalError::StateBehindLog { dir, applied, mark });
         }
         if applied.index == Index(0) || self.term(applied.index) == Some(applied.term) {
             return Ok(());

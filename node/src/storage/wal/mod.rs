@@ -56,6 +56,8 @@ use raft::eraftpb::{Entry, HardState};
 
 pub use log::Wal;
 
+use super::damage::REPLACE_MEMBER;
+
 /// Whose log this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metadata {
@@ -161,8 +163,7 @@ pub enum WalError {
     },
     /// Bytes that were durable are not what they were.
     #[error(
-        "the log is damaged in {} at offset {offset}: {reason}; this member cannot know what it has \
-         promised: remove it from the cluster and add it again with an empty data directory",
+        "the log is damaged in {} at offset {offset}: {reason}; {REPLACE_MEMBER}",
         path.display()
     )]
     Corrupt {
@@ -210,12 +211,13 @@ pub enum WalError {
     },
     /// The state lacks entries the log does not have any more.
     #[error(
-        "the state ends at index {applied}, but the log begins after index {}: the state was lost \
-         or replaced; remove this member from the cluster and add it again with an empty data \
-         directory",
-        mark.index
+        "the state beside {} ends at index {applied}, but the log begins after index {}: the state \
+         is an older one; {REPLACE_MEMBER}",
+        dir.display(), mark.index
     )]
     StateBehindLog {
+        /// Where the log is.
+        dir: PathBuf,
         /// Last entry in the state.
         applied: Index,
         /// Where the log begins.

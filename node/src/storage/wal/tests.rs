@@ -229,7 +229,7 @@ fn a_flipped_bit_before_the_last_batch_is_damage_and_in_it_a_torn_tail() {
                     "{error}"
                 );
                 let text = error.to_string();
-                assert!(text.contains("0000000000000001-") && text.contains("add it again"));
+                assert!(text.contains("0000000000000001-") && text.contains("member add"));
                 memory.flip(path, offset, 0x10);
             } else {
                 let (_, recovered) = open(&disk).unwrap();
