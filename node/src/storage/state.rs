@@ -551,9 +551,11 @@ impl Place {
         let corrupt =
             |reason: &str| StateError::Corrupt { path: path.clone(), reason: reason.into() };
         let file = self.disk.open(&path, OpenMode::Existing).map_err(failed("open", &path))?;
-        if file.is_empty().map_err(failed("open", &path))? {
+        let len = file.len().map_err(failed("open", &path))?;
+        let Some(last) = len.checked_sub(1) else {
             return Err(corrupt("the file is empty"));
-        }
+        };
+        write_again(&*file, last).map_err(failed("sync", &path))?;
         let database = self.database(&file, &path)?;
         let transaction = database.begin_read().map_err(failed("read", &path))?;
         let header = match transaction.open_table(HEADER) {
@@ -595,6 +597,18 @@ impl Place {
             .map_err(failed("open", path))?;
         Ok(Arc::new(OpenDatabase::new(database)))
     }
+}
+
+/// Makes a file's length durable by writing its last byte, at `last`, again.
+///
+/// The process before may have ended because a sync failed. The length it had given the file is then
+/// seen, but need not be on the disk, and no later sync puts it there; redb takes a file that is
+/// shorter than it was at an orderly end for damaged. Whatever else redb relies on it writes again.
+fn write_again(file: &dyn DiskFile, last: u64) -> std::io::Result<()> {
+    let mut byte = [0];
+    file.read_at(last, &mut byte)?;
+    file.write_at(last, &byte)?;
+    file.sync()
 }
 
 /// A database in its place, and what it says of itself.
