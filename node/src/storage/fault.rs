@@ -1,4 +1,4 @@
-//! The switchable disk: another disk whose files can be made slow, stuck, full or failing.
+//! The switchable disk: another disk whose files can be made slow, stuck, full, failing or dead.
 //!
 //! A member started with a control socket has one under its log and its state; the lab turns the
 //! switches. Untouched, it costs one atomic load a call.
@@ -43,6 +43,8 @@ struct Positions {
     /// Syncs until all fail; `None` never.
     syncs_until_error: Option<u64>,
     full: bool,
+    /// Changes until the power is gone; `None` never.
+    changes_until_cut: Option<u64>,
 }
 
 impl DiskFaults {
@@ -72,6 +74,18 @@ impl DiskFaults {
         self.turn(|positions| positions.full = full);
     }
 
+    /// After `good` more changes (a write, a sync, a length, a name) the power is gone: none is
+    /// made any more, and all fail. `None` turns it off. Reads still work.
+    pub fn cut_power_after(&self, good: Option<u64>) {
+        self.turn(|positions| positions.changes_until_cut = good);
+    }
+
+    /// Whether the power is gone.
+    #[must_use]
+    pub fn power_is_cut(&self) -> bool {
+        self.0.positions.lock().changes_until_cut == Some(0)
+    }
+
     /// Turns all switches off; what is held goes on.
     pub fn heal(&self) {
         self.turn(|positions| *positions = Positions::default());
@@ -86,8 +100,13 @@ impl DiskFaults {
     fn turn(&self, change: impl FnOnce(&mut Positions)) {
         let mut positions = self.0.positions.lock();
         change(&mut positions);
-        let Positions { sync_delay, stuck, syncs_until_error, full } = &*positions;
-        let any = !sync_delay.is_zero() || *stuck || syncs_until_error.is_some() || *full;
+        let Positions { sync_delay, stuck, syncs_until_error, full, changes_until_cut } =
+            &*positions;
+        let any = !sync_delay.is_zero()
+            || *stuck
+            || syncs_until_error.is_some()
+            || *full
+            || changes_until_cut.is_some();
         self.0.any.store(any, Ordering::Release);
         self.0.released.notify_all();
     }
@@ -101,6 +120,7 @@ impl DiskFaults {
         if !self.any() {
             return Ok(());
         }
+        self.before_change()?;
         let delay = {
             let mut positions = self.0.positions.lock();
             while positions.stuck {
@@ -117,6 +137,20 @@ impl DiskFaults {
             thread::sleep(delay);
         }
         Ok(())
+    }
+
+    fn before_change(&self) -> io::Result<()> {
+        if !self.any() {
+            return Ok(());
+        }
+        match &mut self.0.positions.lock().changes_until_cut {
+            Some(0) => Err(io::Error::other("the power is cut")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn before_growth(&self) -> io::Result<()> {
@@ -153,6 +187,7 @@ impl FaultDisk {
 
 impl Disk for FaultDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.faults.before_change()?;
         self.faults.before_growth()?;
         self.inner.create_dir(dir)
     }
@@ -160,17 +195,22 @@ impl Disk for FaultDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         match mode {
             OpenMode::Existing => {}
-            OpenMode::New | OpenMode::ExistingOrNew => self.faults.before_growth()?,
+            OpenMode::New | OpenMode::ExistingOrNew => {
+                self.faults.before_change()?;
+                self.faults.before_growth()?;
+            }
         }
         let inner = self.inner.open(path, mode)?;
         Ok(Arc::new(FaultFile { inner, faults: self.faults.clone() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.faults.before_change()?;
         self.inner.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.faults.before_change()?;
         self.inner.remove(path)
     }
 
@@ -200,6 +240,7 @@ impl DiskFile for FaultFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.faults.before_change()?;
         if self.faults.any() && offset + bytes.len() as u64 > self.inner.len()? {
             self.faults.before_growth()?;
         }
@@ -212,6 +253,7 @@ impl DiskFile for FaultFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.faults.before_change()?;
         if self.faults.any() && len > self.inner.len()? {
             self.faults.before_growth()?;
         }

@@ -4,3 +4,4 @@
 
 mod bit_rot;
 mod member;
+mod power_loss;

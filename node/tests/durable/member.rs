@@ -14,8 +14,8 @@ use node::cluster::{Member as ClusterMember, Membership, cluster_id, member_id};
 use node::kv::{Change, Command, CommandId, Op, Store, Table};
 use node::recover::{self, Beginning, Opened, Options};
 use node::storage::{
-    Batch, DataDirectory, Disk, FlushBatch, Identity, State, StateError, StateOptions, Wal,
-    WalOptions,
+    Applied, Batch, DataDirectory, Disk, FlushBatch, Identity, Mark, MemoryDisk, SnapshotReader,
+    SnapshotWriter, State, StateError, StateOptions, Wal, WalOptions,
 };
 use node_protocol::{Index, MemberId, Term};
 use raft::eraftpb::{Entry, HardState};
@@ -164,6 +164,25 @@ impl Model {
     pub(crate) fn revision(&self) -> i64 {
         self.store.revision().0
     }
+
+    /// The same as a peer's state, to send a snapshot of.
+    fn as_peer(&mut self, member: &Member) -> State {
+        let changes: Vec<Change> = self
+            .rows()
+            .iter()
+            .map(|((table, key), value)| Change::set(*table, key.clone(), value.clone()))
+            .collect();
+        let disk = MemoryDisk::new();
+        disk.create_dir(folder()).expect("a disk in RAM");
+        let applied = Applied {
+            index: Index(self.applied),
+            term: TERM,
+            conf_state: member.state.applied().conf_state,
+        };
+        let cache = StateOptions { cache_bytes: 1 << 20 };
+        State::create(&disk.shared(), folder(), identity(), &applied, &changes, cache)
+            .expect("a disk in RAM")
+    }
 }
 
 /// A member's storage, open.
@@ -230,6 +249,22 @@ impl Member {
         })?;
         self.store.flushed(last_row);
         self.flushed = self.applied;
+        Ok(())
+    }
+
+    /// Takes the model's state as a peer's snapshot; the log's mark follows.
+    pub(crate) fn install(&mut self, model: &mut Model) -> Result<(), Failure> {
+        let peer = model.as_peer(self);
+        let mut reader = SnapshotReader::new(&peer);
+        let mut writer = SnapshotWriter::new(&self.state);
+        while let Some(chunk) = reader.next_chunk()? {
+            writer.write(&chunk)?;
+        }
+        self.state.install(&writer.finish()?)?;
+        let mark = Mark { index: Index(model.applied), term: TERM };
+        self.wal.write_and_sync(Batch { mark: Some(mark), ..Batch::default() })?;
+        self.store = recover::load(&self.state)?.store;
+        (self.applied, self.flushed) = (model.applied, model.applied);
         Ok(())
     }
 
