@@ -407,6 +407,12 @@ impl Driver {
         self.raw.mut_store().compact(up_to);
     }
 
+    /// The snapshot that consensus has accepted and not yet asked to be installed.
+    pub fn accepted_snapshot(&self) -> Option<Index> {
+        let snapshot = self.raw.raft.raft_log.unstable.snapshot.as_ref()?;
+        Some(Index(snapshot.get_metadata().index))
+    }
+
     /// The log.
     pub fn log(&self) -> &Log {
         self.raw.store()

@@ -176,6 +176,7 @@ pub struct Replica {
     expired: Option<(Term, oneshot::Receiver<Result<(), Refusal>>)>,
     connected: BTreeSet<MemberId>,
     callers: BTreeMap<MemberId, usize>,
+    /// The snapshot that consensus accepted, until it is installed.
     arrived: Option<(Index, ReceivedSnapshot)>,
     /// The round that waits for its snapshot to be installed.
     installing: Option<Round>,

@@ -35,8 +35,13 @@ impl Replica {
         if index <= self.parts.progress.applied() {
             return Ok(());
         }
-        self.arrived = Some((index, received));
-        self.message(message)
+        self.message(message)?;
+        // Two may arrive at one moment, in any order. Only the one that was accepted will be
+        // asked for.
+        let accepted = self.parts.driver.accepted_snapshot();
+        let both = [Some((index, received)), self.arrived.take()];
+        self.arrived = both.into_iter().flatten().find(|(index, _)| Some(*index) == accepted);
+        Ok(())
     }
 
     /// Lets the threads behind make a received snapshot the state, durably.
