@@ -1,5 +1,7 @@
 //! The harness: members, a queue of messages under way, and a clock that is moved by hand.
 
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -100,12 +102,30 @@ struct Running {
     told: u64,
 }
 
+impl Running {
+    /// One turn of each of its threads.
+    fn step(&mut self, tick: bool, now_micros: u64) -> Result<(), String> {
+        let inputs: Vec<_> = self.inbox.try_iter().collect();
+        self.replica.step(inputs, tick).map_err(|error| error.to_string())?;
+        let items: Vec<_> = self.items.try_iter().collect();
+        self.apply.step(items).map_err(|error| error.to_string())?;
+        let items: Vec<_> = self.flush_items.try_iter().collect();
+        self.flush.step(items, now_micros).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}
+
 struct Member {
     id: MemberId,
     disk: MemoryDisk,
     running: Option<Running>,
     last_status: Status,
     truncations: usize,
+    /// Its process does nothing; what is sent to it waits.
+    paused: bool,
+    /// Whether it may end by itself, and why it did.
+    may_end: bool,
+    ended: Option<String>,
 }
 
 /// A put that waits for its answer.
@@ -129,6 +149,8 @@ pub(crate) struct Cluster {
     steps: u64,
     snapshot_count: u64,
     snapshots_installed: usize,
+    /// Snapshots on their way, while they are held.
+    held: Option<Vec<(usize, Input)>>,
     trace: DefaultHasher,
 }
 
@@ -155,6 +177,9 @@ impl Cluster {
                 running: None,
                 last_status: Status::default_at(0),
                 truncations: 0,
+                paused: false,
+                may_end: false,
+                ended: None,
             })
             .collect();
         let mut cluster = Self {
@@ -170,6 +195,7 @@ impl Cluster {
             steps: 0,
             snapshot_count,
             snapshots_installed: 0,
+            held: None,
             trace: DefaultHasher::new(),
         };
         for member in 0..cluster.members.len() {
@@ -393,15 +419,17 @@ impl Cluster {
 
     fn step_member(&mut self, member: usize, tick: bool) {
         let now = self.clock.now_micros();
-        let Some(running) = &mut self.members[member].running else { return };
-        let inputs: Vec<_> = running.inbox.try_iter().collect();
-        running.replica.step(inputs, tick).expect("a replica goes on");
-        let items: Vec<_> = running.items.try_iter().collect();
-        running.apply.step(items).expect("applying goes on");
-        let items: Vec<_> = running.flush_items.try_iter().collect();
-        running.flush.step(items, now).expect("flushing goes on");
+        let Member { running: Some(running), paused: false, .. } = &mut self.members[member] else {
+            return;
+        };
+        let stepped = running.step(tick, now);
         let status = running.status.borrow().as_ref().clone();
         self.members[member].last_status = status;
+        if let Err(why) = stepped {
+            assert!(self.members[member].may_end, "m{member} ended: {why}");
+            self.crash(member);
+            self.members[member].ended = Some(why);
+        }
         self.follow(member);
     }
 
@@ -459,8 +487,13 @@ impl Cluster {
                 metadata.term = received.applied().term.0;
                 metadata.set_conf_state(received.applied().conf_state.clone());
                 let input = Input::Arrived { message: Box::new(message), received };
-                receiver.inbox_in.send(input).expect("the inbox has room");
-                true
+                if let Some(held) = &mut self.held {
+                    held.push((to, input));
+                    false
+                } else {
+                    receiver.inbox_in.send(input).expect("the inbox has room");
+                    true
+                }
             }
             _ => false,
         };

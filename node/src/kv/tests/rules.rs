@@ -403,6 +403,46 @@ fn a_compaction_that_a_crash_cut_short_is_ended_after_it() {
     assert_eq!((rows, disk.load().hash()), (2, store.hash()));
 }
 
+/// etcd-io/etcd#18667: members whose compactions have come differently far answered a transaction
+/// that reads a compacted revision differently, and diverged.
+#[test]
+fn how_far_a_compaction_has_come_decides_nothing() {
+    let member = |batches: usize| {
+        let (mut store, disk) = new_store();
+        for value in 1..6 {
+            for key in ["a", "b", "c"] {
+                done(&mut store, Op::Put(put(key, &value.to_string())));
+            }
+        }
+        done(&mut store, compact(9));
+        for _ in 0..batches {
+            store.compact_some(1);
+        }
+        (store, disk)
+    };
+    let answers = |batches: usize| {
+        let (mut store, _disk) = member(batches);
+        let mut answers = Vec::new();
+        for revision in [2, 8, 9, 10, 16, 17, 99] {
+            let read = RangeRequest { revision, ..range("a", "d") }.op();
+            let txn = all_of(vec![put("a", "x").op(), read, delete("c", "").op()]);
+            answers.push(apply(&mut store, Op::Txn(txn)).result);
+        }
+        answers.push(apply(&mut store, compact(9)).result);
+        (
+            answers,
+            store.revision(),
+            store.hash(),
+            store.hash_kv(node_protocol::Revision(0)).expect("in RAM"),
+        )
+    };
+    let first = answers(0);
+    assert!(first.0.contains(&Err(KvError::Compacted)) && first.0.iter().any(Result::is_ok));
+    for batches in 1..5 {
+        assert_eq!(answers(batches), first, "after {batches} batches");
+    }
+}
+
 #[test]
 fn what_is_not_flushed_stays_in_ram() {
     let (mut store, disk) = new_store();
