@@ -9,8 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use etcd_api::etcdserverpb::kv_client::KvClient;
-use etcd_api::etcdserverpb::{PutRequest, RangeRequest};
-use tonic::transport::Channel;
+use etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
+use etcd_api::etcdserverpb::{PutRequest, RangeRequest, StatusRequest};
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What is flipped is found by this.
 const NEEDLE: &str = "a value that is easily found again";
 
-/// A cluster of one, as a process.
+/// A member as a process.
 struct Member {
     process: Child,
     client_url: String,
@@ -32,24 +34,46 @@ impl Drop for Member {
     }
 }
 
-impl Member {
-    fn start(folder: &Path) -> Self {
-        let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [client, peer] =
-            held.map(|socket| format!("http://{}", socket.local_addr().expect("it is bound")));
+/// The URLs of a cluster's members: for clients, for peers.
+struct Urls(Vec<[String; 2]>);
+
+impl Urls {
+    /// Free ports, each held until all are chosen.
+    fn of(members: usize) -> Self {
+        let socket = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let held: Vec<_> = (0..members).map(|_| [socket(), socket()]).collect();
+        let url =
+            |socket: &TcpListener| format!("http://{}", socket.local_addr().expect("it is bound"));
+        Self(held.iter().map(|[client, peer]| [url(client), url(peer)]).collect())
+    }
+
+    /// Starts one of the members.
+    fn start(&self, n: usize, data_dir: &Path) -> Member {
+        let initial: Vec<String> =
+            self.0.iter().enumerate().map(|(n, [_, peer])| format!("m{n}={peer}")).collect();
+        let [client, peer] = &self.0[n];
         let process = Command::new(env!("CARGO_BIN_EXE_raft-node"))
-            .args(["--name", "m1", "--exit-on-stdin-eof"])
+            .args(["--name", &format!("m{n}"), "--exit-on-stdin-eof"])
             .arg("--data-dir")
-            .arg(folder)
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("m1={peer}")])
+            .arg(data_dir)
+            .args(["--listen-client-urls", client, "--advertise-client-urls", client])
+            .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
+            .args(["--initial-cluster", &initial.join(",")])
+            // Few entries are kept for a member that was away: it gets a snapshot.
+            .args(["--snapshot-count", "10", "--experimental-snapshot-catchup-entries", "5"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        Self { process, client_url: client }
+        Member { process, client_url: client.clone() }
+    }
+}
+
+impl Member {
+    /// A cluster of one.
+    fn start(data_dir: &Path) -> Self {
+        Urls::of(1).start(0, data_dir)
     }
 
     /// Waits until the process ends by itself: its exit code, and all it said.
@@ -77,20 +101,36 @@ impl Member {
         }
     }
 
-    async fn client(&self) -> KvClient<Channel> {
+    async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(self.client_url.clone()).expect("a URL");
         let since = Instant::now();
         loop {
-            match KvClient::connect(self.client_url.clone()).await {
-                Ok(client) => return client,
+            match endpoint.connect().await {
+                Ok(channel) => return channel,
                 Err(error) => assert!(since.elapsed() < PATIENCE, "nobody answers: {error}"),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
+    /// Whether it leads, by its own account.
+    async fn leads(&self) -> bool {
+        let mut client = MaintenanceClient::new(self.channel().await);
+        let status = client.status(StatusRequest {}).await.expect("it answers").into_inner();
+        status.leader != 0 && status.header.is_some_and(|header| header.member_id == status.leader)
+    }
+
+    /// Reads a key.
+    async fn get(&self, key: &str) -> Result<Vec<u8>, Status> {
+        let mut client = KvClient::new(self.channel().await);
+        let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
+        let answer = client.range(request).await?.into_inner();
+        Ok(answer.kvs.first().map(|kv| kv.value.to_vec()).unwrap_or_default())
+    }
+
     /// Writes a key, once somebody leads.
     async fn put(&self, key: &str, value: Vec<u8>) {
-        let mut client = self.client().await;
+        let mut client = KvClient::new(self.channel().await);
         let since = Instant::now();
         loop {
             let (key, value) = (key.to_owned().into(), value.clone().into());
@@ -171,10 +211,43 @@ async fn a_state_that_rots_under_a_running_member_ends_it() {
         member.put(&format!("large-{n}"), vec![n; 1 << 20]).await;
     }
     assert!(damage(&state_file(folder.path())) > 0, "it was flushed long ago");
-    let asked = RangeRequest { key: "key".into(), ..RangeRequest::default() };
-    let answer = member.client().await.range(asked).await;
-    let error = answer.expect_err("no answer has the damaged value in it");
+    let error = member.get("key").await.expect_err("no answer has the damaged value in it");
     let (code, said) = member.fallen();
     assert_eq!(code, Some(1), "{error}: {said}");
     check_words(&said, &state_file(folder.path()));
+}
+
+#[tokio::test]
+async fn a_rotten_snapshot_ends_who_would_send_it_and_the_others_go_on() {
+    let urls = Urls::of(3);
+    let folders = [(); 3].map(|()| tempfile::tempdir().expect("a directory"));
+    let mut members: Vec<Member> = (0..3).map(|n| urls.start(n, folders[n].path())).collect();
+    members[0].put("key", NEEDLE.into()).await;
+    let mut leader = 0;
+    while !members[leader].leads().await {
+        leader = (leader + 1) % 3;
+    }
+    let (away, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    members[away].process.kill().expect("it runs");
+    // More than the leader keeps in RAM of what it read or wrote.
+    for n in 0..90 {
+        members[leader].put(&format!("large-{n}"), vec![n; 1 << 20]).await;
+    }
+    assert!(members[leader].leads().await, "nothing has happened to it");
+    assert!(damage(&state_file(folders[leader].path())) > 0, "it was flushed long ago");
+    members[away].process.wait().expect("it was killed");
+    members[away] = urls.start(away, folders[away].path());
+    let (code, said) = members[leader].fallen();
+    assert_eq!(code, Some(1), "{said}");
+    check_words(&said, &state_file(folders[leader].path()));
+
+    // Of the two that are left each has all that was written, the damaged value among it.
+    members[other].put("after", "x".into()).await;
+    let since = Instant::now();
+    loop {
+        match members[away].get("key").await {
+            Ok(value) => return assert_eq!(value, NEEDLE.as_bytes()),
+            Err(error) => assert!(since.elapsed() < PATIENCE, "it has not caught up: {error}"),
+        }
+    }
 }
