@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::cluster::{ChangeError, Member, MemberChange, Membership};
 use crate::consensus::driver::{Refused, conf_change};
 use crate::consensus::waiters::{Answer, Waiters};
+use crate::failpoint::{Failpoint, hit};
 use crate::flush::FlushItem;
 use crate::handle::Glance;
 use crate::inbox::{Input, Refusal};
@@ -193,8 +194,11 @@ impl Apply {
             self.hand_on(None)?;
         }
         while self.changing.is_none() && !self.held.is_empty() && !self.is_stalled() {
+            hit(Failpoint::BeforeApply);
             self.apply_some()?;
+            hit(Failpoint::Applied);
             self.hand_on(None)?;
+            hit(Failpoint::Answered);
         }
         self.serve();
         Ok(())
@@ -321,6 +325,7 @@ impl Apply {
         let mut membership = self.parts.membership.write();
         membership.check(&change)?;
         self.changes.extend(membership.apply(&change));
+        hit(Failpoint::MembersChanged);
         Ok(membership.members().cloned().collect())
     }
 

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod consensus;
+pub mod failpoint;
 pub mod flush;
 pub mod handle;
 pub mod inbox;

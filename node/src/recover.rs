@@ -11,6 +11,7 @@ use node_protocol::{Index, MemberId, Term};
 use raft::eraftpb::{ConfState, HardState};
 
 use crate::cluster::Membership;
+use crate::failpoint::{Failpoint, hit};
 use crate::kv::{Loader, Store, Table};
 use crate::storage::wal::{self, Wal, WalError, WalOptions};
 use crate::storage::{
@@ -169,6 +170,7 @@ pub fn is_used(
             }
             for name in list(&**disk, directory.wal_dir())? {
                 remove(&**disk, &directory.wal_dir().join(name))?;
+                hit(Failpoint::FirstStartUndone);
             }
             Ok(false)
         }
@@ -196,6 +198,7 @@ pub fn begin(
     let Identity { cluster_id, member_id } = identity;
     let metadata = Metadata { cluster_id, member_id, boot: 0 };
     let mut wal = Wal::create(disk, directory.wal_dir(), metadata, options.wal)?;
+    hit(Failpoint::LogCreated);
     if point.index > Index(0) {
         let hard_state =
             HardState { term: point.term.0, commit: point.index.0, ..HardState::default() };
@@ -204,11 +207,14 @@ pub fn begin(
             mark: Some(point),
             ..wal::Batch::default()
         })?;
+        hit(Failpoint::LogBegun);
     }
     wal.close()?;
+    hit(Failpoint::LogClosed);
     let applied = Applied { index: point.index, term: point.term, conf_state };
     let dir = directory.member_dir();
     drop(State::create(disk, dir, identity, &applied, &members.rows(), options.state)?);
+    hit(Failpoint::StateCreated);
     Ok(())
 }
 
@@ -233,7 +239,9 @@ pub fn open(
     options: Options,
 ) -> Result<Opened, RecoverError> {
     let (mut wal, mut log) = Wal::open(disk, directory.wal_dir(), options.wal)?;
+    hit(Failpoint::LogOpened);
     let state = Arc::new(State::open(disk, directory.member_dir(), options.state)?);
+    hit(Failpoint::StateOpened);
     if log.metadata.member_id != state.identity().member_id {
         return Err(RecoverError::Mixed {
             dir: directory.wal_dir().to_path_buf(),
@@ -243,8 +251,10 @@ pub fn open(
     }
     let recovered = load(&state)?;
     wal.settle(&mut log, Mark { index: recovered.applied, term: recovered.applied_term })?;
+    hit(Failpoint::Settled);
     let boot = wall_millis.max(log.metadata.boot + 1);
     wal.set_boot(boot)?;
+    hit(Failpoint::BootNoted);
     let metadata = Metadata { boot, ..log.metadata };
     let fresh = log.entries.is_empty()
         && recovered.applied_term == Term(1)

@@ -31,6 +31,7 @@ fn the_house_stands() {
             ("kv", 1),
             ("causes", 0),
             ("clock", 0),
+            ("failpoint", 0),
             ("urls", 0),
         ],
     );

@@ -37,6 +37,7 @@ use crate::consensus::driver::Refused;
 use crate::consensus::reads::Reads;
 use crate::consensus::waiters::Waiters;
 use crate::consensus::{Driver, Round};
+use crate::failpoint::{Failpoint, hit};
 use crate::handle::Glance;
 use crate::inbox::{Input, Refusal};
 use crate::kv::Store;
@@ -317,6 +318,7 @@ impl Replica {
             Some(change) => self.parts.driver.configure(&change)?,
             None => self.parts.driver.conf_state(),
         };
+        hit(Failpoint::Configured);
         tracing::info!(%index, ?conf_state, "configuration changed");
         self.parts.apply.send(Item::Configured(Box::new(conf_state))).ok();
         self.repeer();
@@ -546,6 +548,7 @@ impl Replica {
             self.send();
         }
         self.persist(&round)?;
+        hit(Failpoint::Persisted);
         self.out.extend(packets(std::mem::take(&mut round.send_after)));
         let (first, count) =
             (round.persist.entries.first().map(|e| e.index), round.persist.entries.len());
@@ -582,12 +585,19 @@ impl Replica {
             return Ok(());
         }
         self.commit_unsaved = false;
+        let is_vote = persist.entries.is_empty();
+        if is_vote {
+            hit(Failpoint::VoteBeforeWrite);
+        }
         self.parts.wal.append(Batch {
             entries: &persist.entries,
             hard_state: hard_state.as_ref(),
             mark: None,
         })?;
         self.last_sync = self.parts.wal.sync()?;
+        if is_vote {
+            hit(Failpoint::VoteSynced);
+        }
         self.parts.metrics.wal_fsync_seconds.observe(self.last_sync.as_secs_f64());
         Ok(())
     }
@@ -603,7 +613,9 @@ impl Replica {
         }
         let hard_state = self.parts.driver.log().hard_state();
         let batch = Batch { hard_state: Some(hard_state), ..Batch::default() };
-        Ok(self.parts.wal.append(batch)?)
+        self.parts.wal.append(batch)?;
+        hit(Failpoint::CommitWritten);
+        Ok(())
     }
 
     fn apply(&self, entries: Vec<Entry>) {
@@ -627,7 +639,9 @@ impl Replica {
         if self.out.is_empty() {
             return;
         }
+        hit(Failpoint::BeforeSend);
         self.parts.links.send(&mut self.out, &mut self.unreachable);
+        hit(Failpoint::Sent);
         for peer in std::mem::take(&mut self.unreachable) {
             self.parts.driver.unreachable(peer);
         }

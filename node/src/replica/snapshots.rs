@@ -7,6 +7,7 @@ use raft::eraftpb::{Message, MessageType, Snapshot};
 
 use super::{Fatal, Replica};
 use crate::apply::Item;
+use crate::failpoint::{Failpoint, hit};
 use crate::storage::ReceivedSnapshot;
 use crate::storage::wal::{Batch, Mark};
 use crate::training::Break;
@@ -35,6 +36,7 @@ impl Replica {
         if index <= self.parts.progress.applied() {
             return Ok(());
         }
+        hit(Failpoint::SnapshotArrived);
         self.message(message)?;
         // Two may arrive at one moment, in any order. Only the one that was accepted will be
         // asked for.
@@ -61,10 +63,12 @@ impl Replica {
         let Some(round) = self.installing.take() else { return Ok(()) };
         tracing::info!(%index, %term, "snapshot installed");
         self.parts.apply.send(Item::Installed { applied: index, applied_term: term }).ok();
+        hit(Failpoint::SnapshotInstalled);
         if !self.parts.planted.has(Break::SnapshotKeepsLog) {
             let mark = Some(Mark { index, term });
             self.parts.wal.write_and_sync(Batch { mark, ..Batch::default() })?;
         }
+        hit(Failpoint::SnapshotMarked);
         self.repeer();
         let bytes = self.parts.glance.state_bytes.load(Ordering::Relaxed);
         self.trace(TraceEvent::SnapshotInstalled { index, bytes });

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::failpoint::{Failpoint, hit};
+
 use super::disk::Disk;
 
 /// Directory of one member, inside the data directory a person chose.
@@ -88,6 +90,7 @@ impl DataDirectory {
         let wal = member.join(WAL_DIR);
         disk.create_dir(&wal).map_err(io_error("create", &wal))?;
         disk.create_dir(&member).map_err(io_error("create", &member))?;
+        hit(Failpoint::DirectoriesMade);
         for dir in [member.as_path(), data_dir] {
             disk.sync_dir(dir).map_err(io_error("sync", dir))?;
         }

@@ -23,6 +23,8 @@ use std::{
 
 use redb::StorageBackend;
 
+use crate::failpoint::{Failpoint, hit};
+
 /// A place that holds directories and files.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Creates `dir` and its missing parents, readable by the owner alone. No error if it exists.
@@ -220,10 +222,12 @@ impl StorageBackend for StoreFile {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        hit(Failpoint::PagesBeforeSync);
         self.0.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        hit(Failpoint::PageBeforeWrite);
         self.0.write_at(offset, data)
     }
 }

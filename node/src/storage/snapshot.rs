@@ -22,6 +22,7 @@ use std::{path::PathBuf, sync::Arc};
 use bytes::{BufMut, Bytes, BytesMut};
 use node_protocol::ClusterId;
 
+use crate::failpoint::{Failpoint, hit};
 use crate::kv::Table;
 
 use super::{
@@ -138,6 +139,7 @@ impl SnapshotReader {
         if self.buffer.is_empty() {
             return Ok(None);
         }
+        hit(Failpoint::SnapshotChunkRead);
         let len = self.buffer.len().min(CHUNK_BYTES);
         Ok(Some(self.buffer.split_to(len).freeze()))
     }
@@ -305,6 +307,7 @@ impl SnapshotWriter {
             return Err(self.refused("it has no header"));
         };
         built.finish(&self.place, self.identity, &applied)?;
+        hit(Failpoint::SnapshotFinished);
         Ok(ReceivedSnapshot { applied, unfinished })
     }
 
@@ -324,6 +327,7 @@ impl SnapshotWriter {
         let path = self.place.building_path(applied.index, self.count);
         let unfinished = Unfinished { place: self.place.clone(), path: path.clone() };
         let built = Built::begin(&self.place, path)?;
+        hit(Failpoint::SnapshotBegun);
         self.building = Some((built, applied, unfinished));
         Ok(())
     }
@@ -361,6 +365,7 @@ impl SnapshotWriter {
         let Some((built, _, _)) = &mut self.building else { return Ok(()) };
         for rows in rows.chunk_by(|a, b| a.table == b.table) {
             built.add(rows[0].table, rows.iter().map(|row| (row.key, row.stored)))?;
+            hit(Failpoint::SnapshotRowsWritten);
         }
         Ok(())
     }

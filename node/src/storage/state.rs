@@ -25,6 +25,7 @@ use raft::eraftpb::ConfState;
 use redb::{Builder, ReadOnlyTable, ReadableDatabase, TableError};
 
 use crate::causes::with_causes;
+use crate::failpoint::{Failpoint, hit};
 use crate::kv::{Change, RowKey, Rows, RowsError, Table};
 
 use super::{
@@ -525,8 +526,12 @@ impl Place {
 
     /// Makes the complete, durable database at `path` the state.
     fn put_in_place(&self, path: &Path) -> Result<(), StateError> {
+        hit(Failpoint::StateBeforeRename);
         self.disk.rename(path, &self.state_path()).map_err(failed("rename", path))?;
-        self.disk.sync_dir(&self.dir).map_err(failed("sync", &self.dir))
+        hit(Failpoint::StateRenamed);
+        self.disk.sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
+        hit(Failpoint::StatePlaced);
+        Ok(())
     }
 
     /// Opens the state and verifies every page of it, before anything in it is believed.

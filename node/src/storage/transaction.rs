@@ -7,6 +7,7 @@ use std::{
 
 use redb::{Database, WriteTransaction};
 
+use crate::failpoint::{Failpoint, hit};
 use crate::kv::{Change, Table};
 
 use super::{
@@ -102,7 +103,10 @@ pub(super) fn flush(
     let mut flushed = || -> Result<(), redb::Error> {
         let transaction = begin(database)?;
         change(&transaction, changes, tallies)?;
-        commit(transaction, identity, applied, tallies)
+        hit(Failpoint::FlushBeforeCommit);
+        commit(transaction, identity, applied, tallies)?;
+        hit(Failpoint::FlushCommitted);
+        Ok(())
     };
     flushed().map_err(failed("write", path))
 }

@@ -10,6 +10,7 @@ use std::{
 use node_protocol::{Index, Term};
 use raft::eraftpb::HardState;
 
+use crate::failpoint::{Failpoint, hit};
 use crate::storage::disk::Disk;
 
 use super::{
@@ -222,6 +223,7 @@ impl Wal {
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
             if first.index <= self.terms.last {
                 self.truncate_segments(first.index - 1);
+                hit(Failpoint::LogOverwritten);
             }
             for entry in entries {
                 self.terms.set(entry.index, entry.term);
@@ -249,6 +251,7 @@ impl Wal {
         let active = self.active();
         let result = active.file.sync().map_err(io_error("sync", &active.path));
         self.latch(result)?;
+        hit(Failpoint::LogSynced);
         self.synced = self.offset;
         Ok(start.elapsed())
     }
@@ -273,6 +276,7 @@ impl Wal {
         let metadata = Metadata { boot, ..self.metadata };
         self.builder.start().metadata(&metadata);
         self.write_frame()?;
+        hit(Failpoint::BootWritten);
         self.metadata = metadata;
         self.sync().map(drop)
     }
@@ -305,6 +309,7 @@ impl Wal {
         if released.is_empty() {
             return Ok(());
         }
+        hit(Failpoint::CompactionMarked);
         let result = self.spares.release(released);
         self.latch(result)
     }
@@ -319,6 +324,7 @@ impl Wal {
         // An empty frame, which says that everything before it was durable.
         self.builder.start();
         self.write_frame()?;
+        hit(Failpoint::SealWritten);
         self.sync().map(drop)
     }
 
@@ -392,8 +398,10 @@ impl Wal {
         let bytes = builder
             .finish(active.salt, *next_frame, *synced)
             .map_err(|TooLarge| WalError::BatchTooLarge { bytes: frame_len })?;
+        hit(Failpoint::LogBeforeWrite);
         let result = active.file.write_at(*offset, bytes).map_err(io_error("write", &active.path));
         self.latch(result)?;
+        hit(Failpoint::LogWritten);
         self.offset += frame_len as u64;
         self.next_frame += 1;
         Ok(())
@@ -431,9 +439,12 @@ impl Wal {
             self.spares.take((beginning.len() + frame_len) as u64, otherwise_bytes)?;
         file.write_at(0, &beginning).map_err(io_error("write", &spare_path))?;
         file.sync().map_err(io_error("sync", &spare_path))?;
+        hit(Failpoint::SegmentPrepared);
         let path = self.dir.join(segment_name(seq, self.terms.last + 1));
         self.disk.rename(&spare_path, &path).map_err(io_error("rename", &spare_path))?;
+        hit(Failpoint::SegmentRenamed);
         self.disk.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
+        hit(Failpoint::SegmentBegun);
 
         debug_assert!(beginning.len() >= SEGMENT_HEADER_BYTES);
         self.offset = beginning.len() as u64;

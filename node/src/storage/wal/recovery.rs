@@ -8,6 +8,7 @@ use std::{
 
 use raft::eraftpb::{Entry, HardState};
 
+use crate::failpoint::{Failpoint, hit};
 use crate::storage::disk::{Disk, DiskFile, OpenMode};
 
 use super::{
@@ -27,6 +28,7 @@ pub(super) fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), WalErr
         let path = dir.join(name);
         disk.remove(&path).map_err(io_error("remove", &path))?;
     }
+    hit(Failpoint::LeftoversRemoved);
     disk.sync_dir(dir).map_err(io_error("sync", dir))
 }
 
@@ -80,6 +82,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<(Contents, Recovere
         }
         if at + 1 == count {
             torn_bytes = image.clear_torn_tail(offset)?;
+            hit(Failpoint::TailCleared);
             image.write_again(synced, offset)?;
         }
         end = offset as u64;

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use crate::failpoint::{Failpoint, hit};
 use crate::storage::disk::{Disk, DiskFile, OpenMode, zero_fill};
 
 use super::WalError;
@@ -61,6 +62,7 @@ pub(super) fn io_error<'a>(
 /// Creates a file of `bytes` zeros, durable but for its name.
 pub(super) fn prepare(disk: &dyn Disk, path: PathBuf, bytes: u64) -> Result<Spare, WalError> {
     let file = disk.open(&path, OpenMode::New).map_err(io_error("create", &path))?;
+    hit(Failpoint::SpareCreated);
     zero_fill(&*file, bytes).map_err(io_error("fill with zeros", &path))?;
     Ok(Spare { path, file, bytes })
 }

@@ -12,6 +12,7 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
+use crate::failpoint::{Failpoint, hit};
 use crate::storage::disk::Disk;
 
 use super::{
@@ -167,7 +168,9 @@ impl Shop {
             }
         }
         // Only once it is durable that a file is no segment any more may it be written again.
+        hit(Failpoint::SegmentsRetired);
         self.disk.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
+        hit(Failpoint::SegmentsReleased);
         for path in removed {
             self.disk.remove(&path).map_err(io_error("remove", &path))?;
         }
