@@ -108,10 +108,52 @@ struct Content {
     unsynced: Vec<ContentChange>,
 }
 
+/// A change of a file's bytes that is not synced. Offsets and lengths are in bytes.
 #[derive(Debug)]
-enum ContentChange {
+#[cfg_attr(feature = "training", derive(serde::Serialize, serde::Deserialize))]
+pub(super) enum ContentChange {
     Write { offset: usize, bytes: Vec<u8> },
     SetLen(usize),
+}
+
+/// What of a change reached the disk.
+pub(super) enum Reached<'a> {
+    /// These bytes, within one sector, at this offset.
+    Bytes(usize, &'a [u8]),
+    /// The file has this length.
+    Len(usize),
+}
+
+/// Lets of each unsynced write any subset of its sectors reach the disk, and of changes of the
+/// length a prefix, as `keep` says when it is asked for each, in order.
+pub(super) fn survivors(
+    changes: Vec<ContentChange>,
+    keep: &mut impl FnMut() -> bool,
+    mut reach: impl FnMut(Reached<'_>),
+) {
+    let sector = usize::try_from(SECTOR_BYTES).expect("a sector is small");
+    let mut lengths_survive = true;
+    for change in changes {
+        match change {
+            ContentChange::SetLen(len) => {
+                lengths_survive = lengths_survive && keep();
+                if lengths_survive {
+                    reach(Reached::Len(len));
+                }
+            }
+            ContentChange::Write { offset, bytes } => {
+                let mut from = 0;
+                while from < bytes.len() {
+                    // Up to the next sector boundary of the file, not of the write.
+                    let to = bytes.len().min((offset + from) / sector * sector + sector - offset);
+                    if keep() {
+                        reach(Reached::Bytes(offset + from, &bytes[from..to]));
+                    }
+                    from = to;
+                }
+            }
+        }
+    }
 }
 
 fn write(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
@@ -210,30 +252,11 @@ impl MemoryDisk {
 
 impl Content {
     fn power_loss(&mut self, keep: &mut impl FnMut() -> bool) {
-        let mut lengths_survive = true;
-        for change in std::mem::take(&mut self.unsynced) {
-            match change {
-                ContentChange::SetLen(len) => {
-                    lengths_survive = lengths_survive && keep();
-                    if lengths_survive {
-                        self.durable.resize(len, 0);
-                    }
-                }
-                ContentChange::Write { offset, bytes } => {
-                    let sector = usize::try_from(SECTOR_BYTES).expect("a sector is small");
-                    let mut from = 0;
-                    while from < bytes.len() {
-                        // Up to the next sector boundary of the file, not of the write.
-                        let to =
-                            bytes.len().min((offset + from) / sector * sector + sector - offset);
-                        if keep() {
-                            write(&mut self.durable, offset + from, &bytes[from..to]);
-                        }
-                        from = to;
-                    }
-                }
-            }
-        }
+        let durable = &mut self.durable;
+        survivors(std::mem::take(&mut self.unsynced), keep, |reached| match reached {
+            Reached::Bytes(offset, bytes) => write(durable, offset, bytes),
+            Reached::Len(len) => durable.resize(len, 0),
+        });
         self.current.clone_from(&self.durable);
     }
 }

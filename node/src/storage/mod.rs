@@ -37,13 +37,16 @@
 //! disk which lies about syncing keeps anything.
 //!
 //! All of it runs on a [`Disk`]: the real one, one in memory that can lose its power ([`memory`]),
-//! or either behind switchable faults ([`fault`]).
+//! or either behind switchable faults ([`fault`]). The training program's is the real one with a
+//! power switch (`power`).
 
 mod damage;
 pub mod directory;
 pub mod disk;
 pub mod fault;
 pub mod memory;
+#[cfg(feature = "training")]
+pub mod power;
 pub mod schema;
 pub mod snapshot;
 pub mod state;
