@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::causes::with_causes;
 use crate::config::{Asked, Config};
+use crate::recover::Ground;
 use crate::server::Server;
 use crate::training::Planted;
 
@@ -23,7 +24,11 @@ fn runtime_threads() -> usize {
 }
 
 /// Runs a node until it is told to stop; returns the exit code.
-pub fn run(arguments: impl IntoIterator<Item = String>, planted: Planted) -> ExitCode {
+pub fn run(
+    arguments: impl IntoIterator<Item = String>,
+    planted: Planted,
+    ground: Ground,
+) -> ExitCode {
     let config = match Config::read(arguments, std::env::vars()) {
         Ok(Asked::Run(config)) => *config,
         Ok(Asked::Print(text)) => {
@@ -52,7 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = String>, planted: Planted) -> Exi
     };
     let result = runtime.block_on(async {
         let asked = asked_to_stop(config.exit_on_stdin_eof);
-        let server = Server::start(config, planted).await?;
+        let server = Server::start(config, planted, ground).await?;
         server.run(asked).await
     });
     // A thread that waits for standard input cannot be woken.

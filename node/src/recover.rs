@@ -15,8 +15,8 @@ use crate::failpoint::{Failpoint, hit};
 use crate::kv::{Loader, Store, Table};
 use crate::storage::wal::{self, Wal, WalError, WalOptions};
 use crate::storage::{
-    Applied, DataDirectory, DirectoryError, Disk, Identity, Mark, Metadata, State, StateError,
-    StateOptions,
+    Applied, DataDirectory, DirectoryError, Disk, Identity, Mark, Metadata, RealDisk, State,
+    StateError, StateOptions,
 };
 
 /// Why a member cannot start from its disk.
@@ -130,6 +130,22 @@ pub struct Options {
     pub wal: WalOptions,
     /// Of the state.
     pub state: StateOptions,
+}
+
+/// What a node stands on: the disk, and how it is used.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// Where everything lies.
+    pub disk: Arc<dyn Disk>,
+    /// Sizes and habits.
+    pub options: Options,
+}
+
+impl Default for Ground {
+    /// What a member in production stands on.
+    fn default() -> Self {
+        Self { disk: RealDisk::shared(), options: Options::default() }
+    }
 }
 
 /// How a member without data begins.

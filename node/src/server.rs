@@ -36,12 +36,10 @@ use crate::kv::Op;
 use crate::lease::Lessor;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
-use crate::recover::{self, Beginning, Opened, RecoverError};
+use crate::recover::{self, Beginning, Ground, Opened, RecoverError};
 use crate::replica::{self, Fatal, Replica, SnapshotSender};
 use crate::storage::wal::Wal;
-use crate::storage::{
-    DataDirectory, Identity, Mark, RealDisk, SnapshotReader, SnapshotWriter, State,
-};
+use crate::storage::{DataDirectory, Identity, Mark, SnapshotReader, SnapshotWriter, State};
 use crate::telemetry::{Speaker, Telemetry};
 use crate::threads::{self, Alarm};
 use crate::training::{Break, Planted};
@@ -166,7 +164,11 @@ fn host_of(url: &Url) -> String {
 impl Server {
     /// Starts a node as configured. What it needs of the disk and the network it has on return;
     /// the cluster may still have no leader.
-    pub async fn start(mut config: Config, planted: Planted) -> Result<Self, ServerError> {
+    pub async fn start(
+        mut config: Config,
+        planted: Planted,
+        ground: Ground,
+    ) -> Result<Self, ServerError> {
         if planted.has(Break::TokenIgnored) {
             config.initial_cluster_token.clear();
         }
@@ -177,7 +179,7 @@ impl Server {
         }
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
         let ports = Ports::bind(&config)?;
-        let opened = open(&config, &*clock).await?;
+        let opened = open(&config, &*clock, ground).await?;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let mut assembly = Assembly::new(&config, planted, opened, clock.clone(), &tasks, &stop)?;
@@ -314,10 +316,9 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> ServerError {
 }
 
 /// Opens the data directory, or fills a new one.
-async fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, ServerError> {
-    let disk = RealDisk::shared();
+async fn open(config: &Config, clock: &dyn Clock, ground: Ground) -> Result<Opened, ServerError> {
+    let Ground { disk, options } = ground;
     let directory = DataDirectory::lock(&*disk, &config.data_dir).map_err(RecoverError::from)?;
-    let options = recover::Options::default();
     if !recover::is_used(&disk, &directory, options)? {
         let (identity, beginning) = begin(config).await?;
         tracing::info!(member = %identity.member_id, cluster = %identity.cluster_id,

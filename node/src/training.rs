@@ -3,6 +3,12 @@
 //! Only `raft-node-training` can be asked for one. In `raft-node` nothing is ever planted: the
 //! question [`Planted::has`] is answered `false` at compile time, so neither the names nor the code
 //! behind them are in that program, and a test looks.
+//!
+//! Beside them the training program has a control socket (`control`), by which it is made to end
+//! at a [failpoint](crate::failpoint).
+
+#[cfg(feature = "training")]
+pub mod control;
 
 use etcd_api::etcdserverpb::{DeleteRangeResponse, PutResponse, ResponseHeader};
 

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use node::recover::Ground;
+use node::training::Planted;
+
 fn main() -> ExitCode {
-    node::program::run(std::env::args().skip(1), node::training::Planted::default())
+    node::program::run(std::env::args().skip(1), Planted::default(), Ground::default())
 }
