@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use lab_orchestrator::bench::{self, BenchArgs};
-use lab_orchestrator::drill::{self, CheckFileArgs, CrashAllArgs, DrillArgs, NodeChoice};
+use lab_orchestrator::drill::{
+    self, CheckFileArgs, CrashAllArgs, CrashArgs, DrillArgs, NodeChoice,
+};
 use lab_orchestrator::lab::LabPlan;
 use lab_orchestrator::up::{self, PageOptions};
 use lab_orchestrator::workload;
@@ -37,6 +39,9 @@ enum Do {
     Replay(Replay),
     /// Crash every member at once under load, again and again, and check that nothing is lost.
     CrashAll(CrashAllArgs),
+    /// Crash members of the training program at every failpoint and take their power, under load,
+    /// and check that nothing is lost.
+    Crash(CrashArgs),
     /// Measure puts and reads, ours against others.
     Bench(BenchArgs),
 }
@@ -158,6 +163,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             Do::CrashAll(args) => Ok(drill::crash_all(args).await?.into()),
+            Do::Crash(args) => Ok(drill::crash(args).await?.into()),
             Do::Bench(args) => bench::bench(args).await,
         }
     });

@@ -15,6 +15,7 @@
 //! cluster converges or fails to, everything is read back, every check is judged. A scenario that
 //! cannot be performed is no verdict: the lab has failed, and says so.
 
+mod crash;
 mod crash_all;
 mod file;
 mod perform;
@@ -24,6 +25,7 @@ mod target;
 mod verbs;
 mod wait;
 
+pub use crash::{CrashArgs, crash};
 pub use crash_all::{CrashAllArgs, crash_all};
 pub use file::{FileError, read_scenario};
 pub use perform::{CheckFileArgs, DrillArgs, NodeChoice, check_files, drill, judge_recording};

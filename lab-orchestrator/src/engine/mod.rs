@@ -30,6 +30,9 @@ pub struct MemberSeat {
     pub ports: MemberPorts,
     /// The proxy through which it dials its peers.
     pub proxy_url: String,
+    /// Where the training program takes orders to crash or to lose its power; `None` for any
+    /// other program.
+    pub control: Option<PathBuf>,
     /// Where its output goes.
     pub output: Output,
 }

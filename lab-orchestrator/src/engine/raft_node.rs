@@ -63,7 +63,8 @@ impl RaftNode {
 
     /// How to start the member in this seat.
     pub fn launch(&self, seat: &MemberSeat) -> Launch {
-        let MemberSeat { member, members, token, data_dir, ports, proxy_url, output } = seat;
+        let MemberSeat { member, members, token, data_dir, ports, proxy_url, control, output } =
+            seat;
         let initial_cluster: Vec<_> =
             members.iter().map(|&peer| format!("{peer}={}", peer_url(peer))).collect();
         let flags: [(&str, OsString); 11] = [
@@ -79,8 +80,12 @@ impl RaftNode {
             ("--listen-telemetry-urls", format!("http://127.0.0.1:{}", ports.telemetry).into()),
             ("--peer-proxy", proxy_url.into()),
         ];
-        // First, because the training program takes its `--break` before all other flags.
-        let mut args = self.extra_args.clone();
+        // First, because the training program takes its own flags before all others.
+        let mut args = Vec::new();
+        if let Some(control) = control {
+            args.extend(["--lab-control".into(), control.into()]);
+        }
+        args.extend(self.extra_args.iter().cloned());
         for (flag, value) in flags {
             args.push(flag.into());
             args.push(value);
@@ -114,13 +119,14 @@ mod tests {
             data_dir: "/d/m2/data".into(),
             ports: MemberPorts { client: 1, peer: 2, telemetry: 3 },
             proxy_url: "socks5://127.0.0.1:4".into(),
+            control: Some("/d/m2/control".into()),
             output: Output::new(None),
         };
         let args: Vec<_> =
             node.launch(&seat).args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
         assert_eq!(
             args.join(" "),
-            "--heartbeat-interval=50 --name m2 --data-dir /d/m2/data --listen-client-urls http://127.0.0.1:1 \
+            "--lab-control /d/m2/control --heartbeat-interval=50 --name m2 --data-dir /d/m2/data --listen-client-urls http://127.0.0.1:1 \
              --advertise-client-urls http://127.0.0.1:1 --listen-peer-urls http://127.0.0.1:2 \
              --initial-advertise-peer-urls http://m2.test:2380 \
              --initial-cluster m1=http://m1.test:2380,m2=http://m2.test:2380 \

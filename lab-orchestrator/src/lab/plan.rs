@@ -47,6 +47,8 @@ pub struct LabPlan {
     pub seed: u64,
     /// Members whose process is not started at first; a restart starts them.
     pub hold_back: BTreeSet<MemberNo>,
+    /// Gives each member a control socket, which only the training program has.
+    pub control: bool,
     /// Makes the lab's own clients; without it workloads, puts and gets are refused.
     pub clients: Option<MakeClients>,
 }
@@ -62,6 +64,7 @@ impl LabPlan {
             node_args: Vec::new(),
             seed,
             hold_back: BTreeSet::new(),
+            control: false,
             clients: None,
         }
     }
@@ -69,7 +72,7 @@ impl LabPlan {
 
 impl fmt::Debug for LabPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { members, dir, fresh, node, node_args, seed, hold_back, clients } = self;
+        let Self { members, dir, fresh, node, node_args, seed, hold_back, control, clients } = self;
         f.debug_struct("LabPlan")
             .field("members", members)
             .field("dir", dir)
@@ -78,6 +81,7 @@ impl fmt::Debug for LabPlan {
             .field("node_args", node_args)
             .field("seed", seed)
             .field("hold_back", hold_back)
+            .field("control", control)
             .field("clients", &clients.is_some())
             .finish()
     }
@@ -177,6 +181,7 @@ impl Lab {
                 fabric,
                 observer,
                 supervisor,
+                control: plan.control,
                 make_clients: plan.clients,
             },
             writer,

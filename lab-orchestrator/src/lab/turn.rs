@@ -54,6 +54,7 @@ pub(super) struct Parts {
     pub(super) fabric: Fabric,
     pub(super) observer: Observer,
     pub(super) supervisor: Supervisor,
+    pub(super) control: bool,
     pub(super) make_clients: Option<MakeClients>,
 }
 
@@ -373,6 +374,7 @@ impl Loop {
             data_dir,
             ports: parts.ports.members[place],
             proxy_url: parts.fabric.proxy_url(member).expect("every member has a proxy"),
+            control: parts.control.then(|| parts.directory.control_socket(member)),
             output: parts.outputs[&member].clone(),
         };
         let launch = parts.engine.launch(&seat);

@@ -7,6 +7,7 @@
 //!  D/token              the run's token for programs (mode 0600)
 //!  D/m1/data            a member's own directory
 //!  D/m1/output.log      what its processes print
+//!  D/m1/control         where the training program takes orders to crash
 //!  D/runs/<run>/        recordings
 //! ```
 
@@ -214,6 +215,11 @@ impl LabDirectory {
     /// The file for what a member's processes print.
     pub fn output_file(&self, member: MemberNo) -> Result<PathBuf, DirectoryError> {
         Ok(self.member_dir(member)?.join("output.log"))
+    }
+
+    /// Where a member of the training program takes orders. Its own directory is made first.
+    pub fn control_socket(&self, member: MemberNo) -> PathBuf {
+        self.root.join(member.to_string()).join("control")
     }
 
     /// Deletes a member's own directory.

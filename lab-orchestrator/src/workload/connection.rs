@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use etcd_api::etcdserverpb::{
     DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    ResponseHeader, kv_client::KvClient, lease_client::LeaseClient,
+    ResponseHeader, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
     maintenance_client::MaintenanceClient,
 };
 use http::Uri;
@@ -192,6 +192,11 @@ impl Connection {
     /// A client of the maintenance service on this connection.
     pub fn maintenance(&self) -> MaintenanceClient<Self> {
         MaintenanceClient::with_origin(self.clone(), self.origin.clone())
+    }
+
+    /// A client of the service that changes members on this connection.
+    pub fn cluster(&self) -> ClusterClient<Self> {
+        ClusterClient::with_origin(self.clone(), self.origin.clone())
     }
 
     /// Makes one call and waits for its answer, without a deadline of its own.
