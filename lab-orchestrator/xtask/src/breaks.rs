@@ -87,14 +87,17 @@ const ROWS: &[Row] = &[
 /// Builds everything, then performs all rows and adds them to the tally.
 pub(crate) fn measure(tally: &mut Tally) {
     let mut bugs = None;
+    let mut failpoints = BTreeSet::new();
     tally.measure("breaks", "programs", || {
         build()?;
         bugs = Some(known_bugs()?);
+        failpoints = known_failpoints()?;
         Ok(Count::ONE)
     });
     let Some(bugs) = bugs else { return };
     tally.measure("breaks", "every bug has a row", || every_bug_has_a_row(&bugs));
-    tally.measure("breaks", "raft-node knows none of them", || only_in_training(&bugs));
+    let names = &bugs | &failpoints;
+    tally.measure("breaks", "raft-node knows none of them", || only_in_training(&names));
     for (row, result, taken) in perform_all() {
         let what = format!("{} in {}", row.bug, row.drill);
         tally.add("breaks", &what, result.map(|()| Count::ONE), taken);
@@ -129,6 +132,18 @@ fn known_bugs() -> Result<BTreeSet<String>> {
     Ok(list.split(", ").map(str::to_owned).collect())
 }
 
+/// The failpoints that the training program has, and the flag by which they are armed.
+fn known_failpoints() -> Result<BTreeSet<String>> {
+    let program = training().display().to_string();
+    let output = Plain::new(program, ["--failpoints"]).quietly().keep_output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut names: BTreeSet<String> =
+        text.lines().filter_map(|line| Some(line.split_once('\t')?.0.to_owned())).collect();
+    ensure!(!names.is_empty(), "list the failpoints: raft-node-training names none");
+    names.insert("--lab-control".to_owned());
+    Ok(names)
+}
+
 fn every_bug_has_a_row(bugs: &BTreeSet<String>) -> Result<Count> {
     let rows: BTreeSet<String> = ROWS.iter().map(|row| row.bug.to_owned()).collect();
     let without: Vec<_> = bugs.difference(&rows).map(String::as_str).collect();
@@ -146,17 +161,18 @@ fn every_bug_has_a_row(bugs: &BTreeSet<String>) -> Result<Count> {
     Ok(Count::ONE)
 }
 
-/// Looks for the bugs' names in both programs: in one they have to be, in the other they must not.
-fn only_in_training(bugs: &BTreeSet<String>) -> Result<Count> {
+/// Looks for the names of bugs and failpoints in both programs: in one they have to be, in the
+/// other they must not.
+fn only_in_training(names: &BTreeSet<String>) -> Result<Count> {
     let names_in = |path: PathBuf| -> Result<BTreeSet<&str>> {
         let program =
             fs::read(&path).with_context(|| format!("read {} to search it", path.display()))?;
-        Ok(found_in(&program, bugs))
+        Ok(found_in(&program, names))
     };
     let plain = names_in(places::release("raft-node"))?;
-    ensure!(plain.is_empty(), "keep bugs out of raft-node: it contains {plain:?}");
+    ensure!(plain.is_empty(), "keep these out of raft-node: it contains {plain:?}");
     let training = names_in(training())?;
-    let missing: Vec<_> = bugs.iter().filter(|bug| !training.contains(bug.as_str())).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !training.contains(name.as_str())).collect();
     ensure!(missing.is_empty(), "find {missing:?} in raft-node-training");
     Ok(Count::ONE)
 }

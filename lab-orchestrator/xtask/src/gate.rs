@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::command::{Plain, say};
 use crate::running::{Running, is_running, processor_time, send};
-use crate::{breaks, lab, namespaces, page, places, test};
+use crate::{breaks, crashes, lab, namespaces, page, places, test};
 
 /// One gate: its name, what it shows, and how it is run.
 struct Gate {
@@ -17,7 +17,7 @@ struct Gate {
     run: fn(&[String]) -> Result<()>,
 }
 
-const GATES: [Gate; 12] = [
+const GATES: [Gate; 13] = [
     Gate {
         name: "clean-clone",
         shows: "a fresh clone builds the lab and shows a leader (network; about eight minutes)",
@@ -51,6 +51,11 @@ const GATES: [Gate; 12] = [
         name: "crash-all",
         shows: "kill -9 of all members under load, 50 rounds: no acknowledged write is lost",
         run: |arguments| raft_lab("crash-all", &[], arguments),
+    },
+    Gate {
+        name: "crash",
+        shows: "1,000 crashes at every failpoint and 200 power losses, under load, judged",
+        run: crash,
     },
     Gate {
         name: "bench",
@@ -119,6 +124,12 @@ fn raft_lab(command: &str, usual: &[&str], arguments: &[String]) -> Result<()> {
     } else {
         plain.with(arguments.iter().cloned()).run()
     }
+}
+
+/// Crashes members of the training program at every failpoint; arguments go to `raft-lab crash`.
+fn crash(arguments: &[String]) -> Result<()> {
+    breaks::build()?;
+    crashes::plain().with(arguments.iter().cloned()).run()
 }
 
 /// Performs a scenario on members with a bug planted in them: its verdict has to be red.

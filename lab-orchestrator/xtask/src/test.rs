@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::command::Plain;
 use crate::tally::{Count, Tally, count_of_plain_line, count_of_test_result};
-use crate::{book, breaks, chromium, lab, namespaces, page, places, verify};
+use crate::{book, breaks, chromium, crashes, lab, namespaces, page, places, verify};
 
 /// A part of the test run that can be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Simulation,
     /// Every scenario on real processes.
     Scenarios,
+    /// A crash of a real process at every failpoint, and some losses of power.
+    Crashes,
     /// Every planted bug, and the checks that must notice it.
     Breaks,
     /// The page in a real Chromium.
@@ -43,6 +45,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
             Step::Book => tally.measure("book", "built, links hold", || one(book::build())),
             Step::Simulation => simulation(&mut tally),
             Step::Scenarios => scenarios(&mut tally),
+            Step::Crashes => crashes::measure(&mut tally),
             Step::Breaks => breaks::measure(&mut tally),
             Step::Page => browser(&mut tally),
             Step::Namespaces => {

@@ -38,6 +38,7 @@ fn the_commands_stand() {
             ("gate", 5),
             ("test", 4),
             ("breaks", 3),
+            ("crashes", 3),
             ("lab", 3),
             ("book", 3),
             ("verify", 3),
