@@ -35,7 +35,7 @@ impl Operation {
     pub(crate) fn acknowledged(&self) -> Option<(Moment, &Answer)> {
         match &self.returned {
             Some((moment, Outcome::Ok(answer))) => Some((*moment, answer)),
-            Some((_, Outcome::Fail { .. } | Outcome::Info { .. })) | None => None,
+            Some((_, Outcome::Txn(_) | Outcome::Fail { .. } | Outcome::Info { .. })) | None => None,
         }
     }
 
@@ -59,6 +59,8 @@ impl Operation {
             Call::Delete { key } => format!("delete {key}"),
             Call::LeaseGrant { ttl_seconds } => format!("grant of a lease of {ttl_seconds} s"),
             Call::LeaseTimeToLive { lease } => format!("time to live of lease {lease:x}"),
+            Call::Txn { .. } => "transaction".into(),
+            Call::Compact { revision } => format!("compaction at {revision}"),
         };
         format!("operation {} ({what} through {})", self.op.0, self.member)
     }
@@ -67,7 +69,7 @@ impl Operation {
     pub(crate) fn end(&self) -> String {
         match &self.returned {
             None => "is still open".into(),
-            Some((_, Outcome::Ok(_))) => "was acknowledged".into(),
+            Some((_, Outcome::Ok(_) | Outcome::Txn(_))) => "was acknowledged".into(),
             Some((_, Outcome::Fail { error })) => format!("failed: {error}"),
             Some((_, Outcome::Info { error })) => format!("ended unknown: {error}"),
         }

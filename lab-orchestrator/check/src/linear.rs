@@ -122,9 +122,11 @@ impl Linearizable {
             let (key, value) = match &operation.call {
                 Call::Put { key, value } => (key.as_str(), Some(value.as_str())),
                 Call::Delete { key } => (key.as_str(), None),
-                Call::Get { .. } | Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } => {
-                    continue;
-                }
+                Call::Get { .. }
+                | Call::LeaseGrant { .. }
+                | Call::LeaseTimeToLive { .. }
+                | Call::Txn { .. }
+                | Call::Compact { .. } => continue,
             };
             if let Some(value) = value {
                 values.entry((key, value)).or_default().push(operation);
@@ -281,7 +283,11 @@ fn written_revision(operation: &Operation) -> Option<i64> {
     match &operation.call {
         Call::Put { .. } => Some(answer.revision),
         Call::Delete { .. } => (answer.number > 0).then_some(answer.revision),
-        Call::Get { .. } | Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } => None,
+        Call::Get { .. }
+        | Call::LeaseGrant { .. }
+        | Call::LeaseTimeToLive { .. }
+        | Call::Txn { .. }
+        | Call::Compact { .. } => None,
     }
 }
 
@@ -296,7 +302,9 @@ fn rank(operation: &Operation) -> Option<i64> {
         }
         Call::Get { serializable: true, .. }
         | Call::LeaseGrant { .. }
-        | Call::LeaseTimeToLive { .. } => None,
+        | Call::LeaseTimeToLive { .. }
+        | Call::Txn { .. }
+        | Call::Compact { .. } => None,
     }
 }
 

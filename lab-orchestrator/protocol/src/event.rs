@@ -5,7 +5,10 @@ use std::fmt;
 use node_protocol::{ClusterId, FrameKind, Index, MemberId, Status, Term, telemetry::Traced};
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, ClientNo, Command, Link, MemberNo, OpId, Outcome, Verdict, WorkloadSpec};
+use crate::{
+    Call, ClientNo, Command, Link, MemberNo, OpId, Outcome, Verdict, WatchId, WatchRequest,
+    WatchResponse, WorkloadSpec,
+};
 
 /// An event with its number and time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +105,14 @@ pub enum Event {
     Judged(Box<Verdict>),
     /// The run ends; nothing follows.
     RunEnded,
+    /// A client asked a member for a watch.
+    WatchOpened { watch: WatchId, client: ClientNo, member: MemberNo, request: WatchRequest },
+    /// A client was told something by a watch.
+    WatchHeard { watch: WatchId, response: Box<WatchResponse> },
+    /// A watch's stream ended, by the client or by a lost connection.
+    WatchClosed { watch: WatchId, why: String },
+    /// A client asked for the rest of a closed watch, from this revision on.
+    WatchResumed { watch: WatchId, member: MemberNo, start_revision: i64 },
 }
 
 /// What one member holds: a linearizable read of all keys, and the hash of its state.

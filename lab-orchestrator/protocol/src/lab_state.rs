@@ -202,6 +202,10 @@ impl LabState {
             | Event::Step { .. }
             | Event::Note { .. }
             | Event::Judged(_)
+            | Event::WatchOpened { .. }
+            | Event::WatchHeard { .. }
+            | Event::WatchClosed { .. }
+            | Event::WatchResumed { .. }
             | Event::RunEnded => {}
         }
     }

@@ -19,7 +19,9 @@ mod lab_state;
 mod operation;
 pub mod scenario;
 mod socket;
+mod transaction;
 mod verdict;
+mod watch;
 
 pub use node_protocol;
 
@@ -31,7 +33,13 @@ pub use event::{
 pub use lab_state::{Applied, LabState, LinkState, MemberState, story, tape};
 pub use operation::{Answer, Call, ClientNo, OpId, Outcome};
 pub use socket::{ClientFrame, DecodeError, LAB_PROTOCOL_VERSION, ServerFrame};
+pub use transaction::{
+    Compare, CompareResult, CompareTarget, KeyRange, Row, TxnAnswer, TxnOp, TxnResult,
+};
 pub use verdict::{CheckResult, Judgement, Verdict};
+pub use watch::{
+    WatchEvent, WatchEventKind, WatchFilter, WatchId, WatchRequest, WatchResponse, WatchTold,
+};
 
 use std::fmt;
 

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Compare, TxnAnswer, TxnOp};
+
 /// One operation, numbered from 1 in each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -41,22 +43,35 @@ pub enum Call {
     LeaseGrant { ttl_seconds: u32 },
     /// Asks how long a lease has left.
     LeaseTimeToLive { lease: i64 },
+    /// Makes one list of operations when all compares hold, else the other.
+    Txn { compare: Vec<Compare>, then: Vec<TxnOp>, otherwise: Vec<TxnOp> },
+    /// Drops the history before a revision.
+    Compact { revision: i64 },
 }
 
 impl Call {
     /// Whether the cluster's state may change by it.
     pub fn is_write(&self) -> bool {
         match self {
-            Self::Put { .. } | Self::Delete { .. } | Self::LeaseGrant { .. } => true,
+            Self::Put { .. }
+            | Self::Delete { .. }
+            | Self::LeaseGrant { .. }
+            | Self::Compact { .. } => true,
             Self::Get { .. } | Self::LeaseTimeToLive { .. } => false,
+            Self::Txn { compare: _, then, otherwise } => {
+                then.iter().chain(otherwise).any(TxnOp::is_write)
+            }
         }
     }
 
-    /// The key it is about, if any.
+    /// The one key it is about, if it is about one.
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Put { key, .. } | Self::Get { key, .. } | Self::Delete { key } => Some(key),
-            Self::LeaseGrant { .. } | Self::LeaseTimeToLive { .. } => None,
+            Self::LeaseGrant { .. }
+            | Self::LeaseTimeToLive { .. }
+            | Self::Txn { .. }
+            | Self::Compact { .. } => None,
         }
     }
 }
@@ -71,6 +86,18 @@ pub enum Outcome {
     Fail { error: String },
     /// Unknown: it may have happened or may still.
     Info { error: String },
+    /// The transaction happened.
+    Txn(Box<TxnAnswer>),
+}
+
+impl Outcome {
+    /// Whether the operation is known to have happened.
+    pub fn is_ok(&self) -> bool {
+        match self {
+            Self::Ok(_) | Self::Txn(_) => true,
+            Self::Fail { .. } | Self::Info { .. } => false,
+        }
+    }
 }
 
 /// What an operation that happened gave back.

@@ -10,8 +10,10 @@ fn the_house_stands() {
             ("lab_state", 3),
             ("event", 2),
             ("command", 1),
-            ("operation", 0),
+            ("operation", 1),
+            ("watch", 1),
             ("scenario", 0),
+            ("transaction", 0),
             ("verdict", 0),
         ],
     );

@@ -113,7 +113,10 @@ impl Seen {
                     self.granted = Some(answer.number);
                 }
                 (Some(call), Outcome::Info { .. }) if call.is_write() => self.unknown += 1,
-                (Some(_) | None, Outcome::Ok(_) | Outcome::Fail { .. } | Outcome::Info { .. }) => {}
+                (
+                    Some(_) | None,
+                    Outcome::Ok(_) | Outcome::Txn(_) | Outcome::Fail { .. } | Outcome::Info { .. },
+                ) => {}
             },
             Event::ReadBack(read) => {
                 self.hashes.insert(read.member, read.hash);

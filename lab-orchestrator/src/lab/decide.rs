@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use lab_protocol::{
-    Call, Command, LabState, Link, LinkCondition, MemberNo, MemberState, Process, WorkloadSpec,
+    Call, Command, LabState, Link, LinkCondition, MemberNo, MemberState, Process, TxnOp,
+    WorkloadSpec,
 };
 
 /// No message is delayed for longer.
@@ -16,6 +17,9 @@ const MAX_KEYS: u32 = 1_000_000;
 const MAX_KEY_BYTES: usize = 4 * 1024;
 const MAX_VALUE_BYTES: usize = 64 * 1024;
 const MAX_DEADLINE_MILLIS: u32 = 600_000;
+
+/// As many as a member takes (etcd's `--max-txn-ops`).
+const MAX_TXN_OPS: usize = 128;
 
 /// One thing that the lab does to carry out a command.
 #[expect(missing_docs, reason = "the names say it")]
@@ -223,7 +227,19 @@ fn call_fits(call: &Call) -> Result<(), String> {
         Call::LeaseGrant { ttl_seconds } if *ttl_seconds == 0 => {
             Err("a lease lives at least one second".into())
         }
-        Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } => Ok(()),
+        Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } | Call::Compact { .. } => Ok(()),
+        Call::Txn { compare, then, otherwise } => {
+            if compare.len().max(then.len()).max(otherwise.len()) > MAX_TXN_OPS {
+                return Err(format!("a transaction has at most {MAX_TXN_OPS} operations"));
+            }
+            compare.iter().try_for_each(|compare| key_fits(&compare.key))?;
+            then.iter().chain(otherwise).try_for_each(|op| match op {
+                TxnOp::Put { key, value, lease: _ } => {
+                    key_fits(key).and_then(|()| value_fits(value))
+                }
+                TxnOp::Range { keys } | TxnOp::Delete { keys } => key_fits(&keys.key),
+            })
+        }
     }
 }
 

@@ -531,6 +531,10 @@ impl Loop {
                 | Event::Returned { .. }
                 | Event::Reconnected { .. }
                 | Event::ReadBack(_)
+                | Event::WatchOpened { .. }
+                | Event::WatchHeard { .. }
+                | Event::WatchClosed { .. }
+                | Event::WatchResumed { .. }
                 | Event::Note { .. } => self.append(event),
                 other => {
                     tracing::error!(?other, "clients may report operations only");

@@ -94,7 +94,7 @@ impl Client {
                 None => return Outcome::Fail { error: "nobody was reached in time".into() },
             };
             let error = match before(deadline, attachment.connection.call(call)).await {
-                Some(Ok(answer)) => return Outcome::Ok(answer),
+                Some(Ok(happened)) => return happened,
                 Some(Err(error)) => error,
                 None => return unanswered(call, "no answer before the deadline".into()),
             };

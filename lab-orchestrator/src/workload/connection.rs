@@ -15,21 +15,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb::{
-    DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    ResponseHeader, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
-    maintenance_client::MaintenanceClient,
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest,
+    RangeRequest, ResponseHeader, cluster_client::ClusterClient, kv_client::KvClient,
+    lease_client::LeaseClient, maintenance_client::MaintenanceClient,
 };
 use http::Uri;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
-use lab_protocol::{Answer, Call};
+use lab_protocol::{Answer, Call, Outcome};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::{Code, Status};
+
+use super::transaction;
 
 /// How long a connection attempt may take. Members are on this machine: a second is long.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -199,15 +201,16 @@ impl Connection {
         ClusterClient::with_origin(self.clone(), self.origin.clone())
     }
 
-    /// Makes one call and waits for its answer, without a deadline of its own.
+    /// Makes one call and waits for its answer, without a deadline of its own; the outcome is one
+    /// of an operation that happened.
     ///
     /// When dropped, the outcome of a write is unknown.
-    pub async fn call(&self, call: &Call) -> Result<Answer, CallError> {
+    pub async fn call(&self, call: &Call) -> Result<Outcome, CallError> {
         self.try_call(call).await.map_err(|status| classify(&status))
     }
 
-    async fn try_call(&self, call: &Call) -> Result<Answer, Status> {
-        match call {
+    async fn try_call(&self, call: &Call) -> Result<Outcome, Status> {
+        let answer = match call {
             Call::Put { key, value } => {
                 let request = PutRequest {
                     key: Bytes::from(key.clone()),
@@ -215,7 +218,7 @@ impl Connection {
                     ..PutRequest::default()
                 };
                 let answer = self.kv().put(request).await?.into_inner();
-                Ok(headed(answer.header, None, 0))
+                headed(answer.header, None, 0)
             }
             Call::Get { key, serializable } => {
                 let request = RangeRequest {
@@ -227,7 +230,7 @@ impl Connection {
                 let value = answer.kvs.into_iter().next().map(|row| {
                     (String::from_utf8_lossy(&row.value).into_owned(), row.mod_revision)
                 });
-                Ok(headed(answer.header, value, answer.count))
+                headed(answer.header, value, answer.count)
             }
             Call::Delete { key } => {
                 let request = DeleteRangeRequest {
@@ -235,19 +238,30 @@ impl Connection {
                     ..DeleteRangeRequest::default()
                 };
                 let answer = self.kv().delete_range(request).await?.into_inner();
-                Ok(headed(answer.header, None, answer.deleted))
+                headed(answer.header, None, answer.deleted)
             }
             Call::LeaseGrant { ttl_seconds } => {
                 let request = LeaseGrantRequest { ttl: i64::from(*ttl_seconds), id: 0 };
                 let answer = self.leases().lease_grant(request).await?.into_inner();
-                Ok(headed(answer.header, None, answer.id))
+                headed(answer.header, None, answer.id)
             }
             Call::LeaseTimeToLive { lease } => {
                 let request = LeaseTimeToLiveRequest { id: *lease, keys: false };
                 let answer = self.leases().lease_time_to_live(request).await?.into_inner();
-                Ok(headed(answer.header, None, answer.ttl))
+                headed(answer.header, None, answer.ttl)
             }
-        }
+            Call::Txn { compare, then, otherwise } => {
+                let request = transaction::request(compare, then, otherwise);
+                let answer = self.kv().txn(request).await?.into_inner();
+                return Ok(Outcome::Txn(Box::new(transaction::answer(answer))));
+            }
+            Call::Compact { revision } => {
+                let request = CompactionRequest { revision: *revision, physical: false };
+                let answer = self.kv().compact(request).await?.into_inner();
+                headed(answer.header, None, 0)
+            }
+        };
+        Ok(Outcome::Ok(answer))
     }
 }
 

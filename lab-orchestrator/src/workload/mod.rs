@@ -18,13 +18,14 @@
 //!   write is *info*: it may have happened. A failed read is *fail*: it changed nothing.
 //! - Without operations nothing runs: no timer, no keep-alive, no polling.
 //!
-//! Left out on purpose: retries by idempotence tokens, watches, and transactions.
+//! Left out on purpose: retries by idempotence tokens, and watches.
 
 mod client;
 mod connection;
 mod crew;
 mod generator;
 mod read_back;
+mod transaction;
 
 pub use client::Client;
 pub use connection::{CallError, Connection, DialError, Dialler};

@@ -302,6 +302,13 @@ fn results(state: &LabState) -> Vec<ResultSummary> {
                 Call::Delete { key } => format!("delete {key}"),
                 Call::LeaseGrant { ttl_seconds } => format!("lease grant {ttl_seconds}"),
                 Call::LeaseTimeToLive { lease } => format!("lease ttl {lease:x}"),
+                Call::Txn { compare, then, otherwise } => format!(
+                    "txn: {} compares, {} or {} operations",
+                    compare.len(),
+                    then.len(),
+                    otherwise.len()
+                ),
+                Call::Compact { revision } => format!("compact {revision}"),
             };
             let (told, detail) = match &asked.returned {
                 None => (Told::Waits, String::new()),
@@ -313,6 +320,11 @@ fn results(state: &LabState) -> Vec<ResultSummary> {
                         _ => latency,
                     };
                     (Told::Ok, detail)
+                }
+                Some((at, Outcome::Txn(answer))) => {
+                    let latency = wording::latency(at.saturating_sub(asked.at_micros));
+                    let held = if answer.succeeded { "succeeded" } else { "compares failed" };
+                    (Told::Ok, format!("{held}, {latency}"))
                 }
                 Some((_, Outcome::Fail { error })) => (Told::Failed, error.clone()),
                 Some((_, Outcome::Info { error })) => (Told::Unknown, error.clone()),

@@ -201,6 +201,10 @@ impl Story {
             | Event::Traffic { .. }
             | Event::Invoked { .. }
             | Event::Returned { .. }
+            | Event::WatchOpened { .. }
+            | Event::WatchHeard { .. }
+            | Event::WatchClosed { .. }
+            | Event::WatchResumed { .. }
             | Event::ReadBack(_) => {}
         }
     }

@@ -186,7 +186,7 @@ struct Wanted {
 impl Tally {
     fn count(&mut self, outcome: &Outcome) {
         match outcome {
-            Outcome::Ok(_) => self.ok += 1,
+            Outcome::Ok(_) | Outcome::Txn(_) => self.ok += 1,
             Outcome::Fail { .. } => self.fail += 1,
             Outcome::Info { .. } => self.info += 1,
         }
@@ -270,6 +270,10 @@ impl Tape {
             | Event::Step { .. }
             | Event::Note { .. }
             | Event::Judged(_)
+            | Event::WatchOpened { .. }
+            | Event::WatchHeard { .. }
+            | Event::WatchClosed { .. }
+            | Event::WatchResumed { .. }
             | Event::RunEnded => {}
         }
         None
@@ -462,7 +466,7 @@ impl Tape {
         }
         let Open { at_micros: invoked_micros, write } = self.open.remove(&op)?;
         let latency_micros = at_micros.saturating_sub(invoked_micros);
-        let acknowledged = write && matches!(outcome, Outcome::Ok(_));
+        let acknowledged = write && outcome.is_ok();
         let gap = if acknowledged { self.open_gap(at_micros) } else { None };
         self.waiting(write, -1);
         if write { &mut self.writes } else { &mut self.reads }.count(outcome);

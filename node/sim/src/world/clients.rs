@@ -94,6 +94,7 @@ impl World {
                 let id = i64::try_from(op.0).expect("a lifetime is short");
                 propose(running, Op::LeaseGrant { id, ttl_seconds: i64::from(ttl_seconds) })
             }
+            Call::Txn { .. } | Call::Compact { .. } => unreachable!("no client draws one"),
             Call::LeaseTimeToLive { lease } => {
                 let (sender, answer) = oneshot::channel();
                 running.tell(Input::Ask { ask: LeaseAsk::TimeToLive { lease }, answer: sender });
@@ -159,9 +160,10 @@ impl World {
                 self.granted.extend(grants.then_some(answer.number));
             }
             Outcome::Info { .. } => self.tally.unknown += 1,
+            Outcome::Txn(_) => self.tally.acknowledged += 1,
             Outcome::Fail { .. } => {}
         }
-        let stays = matches!(outcome, Outcome::Ok(_));
+        let stays = outcome.is_ok();
         (op.0, format!("{outcome:?}")).hash(&mut self.trace);
         self.tell(Event::Returned { op, outcome });
         if !stays || self.random.random_range(0..20) == 0 {
