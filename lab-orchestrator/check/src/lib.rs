@@ -14,6 +14,8 @@
 //! | file | judges |
 //! |---|---|
 //! | `election` | one leader a term; the term stays |
+//! | `log_rules` | leaders only append; logs match |
+//! | `commit_rules` | later leaders have what is committed; nobody applies another entry |
 //! | `durable` | acknowledged writes are there at the end; all members hold the same |
 //! | `linear` | one order of all operations that agrees with real time |
 //! | `clients` | reads, reconnections and load while members are dead |
@@ -33,6 +35,7 @@
 mod bootstrap;
 mod clients;
 mod cluster;
+mod commit_rules;
 pub mod convergence;
 mod durable;
 mod election;
@@ -40,6 +43,8 @@ mod gap;
 mod history;
 mod lease;
 mod linear;
+mod log_rules;
+mod logs;
 mod partition;
 mod quorum;
 #[cfg(test)]
@@ -47,11 +52,13 @@ mod script;
 
 pub use bootstrap::BootstrapMeasured;
 pub use clients::{LoadPerSurvivor, OnlyDeadMembersClients, ReadsSucceed, ReconnectsAtMost};
+pub use commit_rules::{LeaderCompleteness, StateMachineSafety};
 pub use durable::{AckedNotLost, Converged, MembersEqual};
 pub use election::{ElectionSafety, NoTermChange};
 pub use gap::{ShortDeadlineEndsUnknown, WriteInElectionCompletes};
 pub use lease::{LeaseExtended, LeaseNotEarly};
 pub use linear::Linearizable;
+pub use log_rules::{LeaderAppendOnly, LogMatching};
 pub use partition::{MinorityLeaderLeavesOffice, MinorityTailTruncated};
 pub use quorum::{SerializableReadsAnswer, WritesStopWithoutQuorum};
 
@@ -89,6 +96,10 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
         minority_leader_leaves_office,
         minority_tail_truncated,
         bootstrap_measured,
+        leader_append_only,
+        log_matching,
+        leader_completeness,
+        state_machine_safety,
     } = &scenario.checks;
     let election_timeout = scenario.cluster.election_timeout();
     let mut checks: Vec<Box<dyn Check>> = Vec::new();
@@ -117,6 +128,10 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
     add(minority_tail_truncated.map(|p| Box::new(MinorityTailTruncated::new(p.at_least)) as _));
     add(bootstrap_measured
         .map(|p| Box::new(BootstrapMeasured::new(p.repair_step, p.anew_step)) as _));
+    add(leader_append_only.map(|_| Box::new(LeaderAppendOnly::default()) as _));
+    add(log_matching.map(|_| Box::new(LogMatching::default()) as _));
+    add(leader_completeness.map(|_| Box::new(LeaderCompleteness::default()) as _));
+    add(state_machine_safety.map(|_| Box::new(StateMachineSafety::default()) as _));
     checks
 }
 

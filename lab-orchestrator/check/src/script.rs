@@ -1,6 +1,6 @@
 //! Histories for the tests, told as they happened.
 
-use lab_protocol::node_protocol::telemetry::Traced;
+use lab_protocol::node_protocol::telemetry::{TermRun, Traced};
 use lab_protocol::node_protocol::{
     ClusterId, Index, MemberId, Revision, Role, Status, Term, TraceEvent,
 };
@@ -198,6 +198,29 @@ impl Script {
     pub(crate) fn step(self, number: u32) -> Self {
         self.then(Event::Step { number, text: String::new() })
     }
+}
+
+/// A member in a role and term tells of its log: runs as first index and term, and its last,
+/// committed and applied entry.
+pub(crate) fn log_status(
+    script: Script,
+    member: u8,
+    role: Role,
+    term: u64,
+    runs: &[(u64, u64)],
+    (last, commit, applied): (u64, u64, u64),
+) -> Script {
+    let run = |&(first, term): &(u64, u64)| TermRun { first: Index(first), term: Term(term) };
+    let status = Status {
+        role,
+        term: Term(term),
+        last: Index(last),
+        commit: Index(commit),
+        applied: Index(applied),
+        terms: runs.iter().map(run).collect(),
+        ..Status::default_at(0)
+    };
+    script.status(member, status)
 }
 
 /// The member tells who it is and that it follows this leader in this term (or leads).

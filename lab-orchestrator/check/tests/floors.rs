@@ -17,7 +17,10 @@ fn the_house_stands() {
             ("linear", 2),
             ("partition", 2),
             ("quorum", 2),
+            ("commit_rules", 2),
+            ("log_rules", 2),
             ("cluster", 1),
+            ("logs", 1),
             ("history", 0),
         ],
     );

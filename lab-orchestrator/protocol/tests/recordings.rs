@@ -4,7 +4,7 @@
 //! the end of `recordings.txt`. A line that is there is never changed.
 
 use lab_protocol::node_protocol::telemetry::{
-    EntryBrief, Progress, ProgressState, TermRun, Traced,
+    EntryBrief, Fingerprint, Progress, ProgressState, TermRun, Traced,
 };
 use lab_protocol::node_protocol::{
     ClusterId, FrameKind, Index, MemberId, Revision, Role, Status, Term, TraceEvent,
@@ -215,6 +215,17 @@ fn later() -> Vec<Event> {
         heard(WatchTold::Canceled { why: "w".into() }),
         Event::WatchClosed { watch, why: "w".into() },
         Event::WatchResumed { watch, member: M2, start_revision: 4 },
+        Event::Trace {
+            member,
+            traced: Traced {
+                seq: 1,
+                at_micros: 2,
+                event: TraceEvent::Fingerprints {
+                    first: Index(3),
+                    entries: vec![Fingerprint { term: Term(2), crc: 300 }],
+                },
+            },
+        },
     ]
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ClusterId, Index, MemberId, Revision, Term};
 
 /// The version of these types. A reader refuses another one.
-pub const TELEMETRY_VERSION: u32 = 1;
+pub const TELEMETRY_VERSION: u32 = 2;
 
 /// A member's role, by its own account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -175,6 +175,16 @@ pub struct EntryBrief {
     pub text: String,
 }
 
+/// What a log entry holds, in a few bytes: entries of the same index and term have the same
+/// fingerprint, or the log matching property is broken (Raft paper figure 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The entry's term.
+    pub term: Term,
+    /// CRC-32C of its type, data and context.
+    pub crc: u32,
+}
+
 /// One step a member reports of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceEvent {
@@ -289,6 +299,13 @@ pub enum TraceEvent {
     Fatal {
         /// What happened.
         why: String,
+    },
+    /// What the entries of the last [`TraceEvent::Appended`] hold, all of the batch.
+    Fingerprints {
+        /// Index of the first; the others follow without a gap.
+        first: Index,
+        /// One for each entry.
+        entries: Vec<Fingerprint>,
     },
 }
 

@@ -467,7 +467,9 @@ impl Driver {
         status.last = self.last();
         status.persisted = self.persisted();
         status.commit = self.commit();
-        status.terms = self.log().term_runs(16);
+        // While a snapshot is being installed, the log on disk is no longer the one that counts.
+        let replaced = raft.raft_log.unstable.snapshot.is_some();
+        status.terms = if replaced { Vec::new() } else { self.log().term_runs(16) };
         let ticks = |ticks: usize| u32::try_from(ticks).unwrap_or(u32::MAX);
         status.election_elapsed_ticks = ticks(raft.election_elapsed);
         status.election_timeout_ticks = ticks(raft.randomized_election_timeout());

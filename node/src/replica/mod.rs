@@ -553,6 +553,8 @@ impl Replica {
         let (first, count) =
             (round.persist.entries.first().map(|e| e.index), round.persist.entries.len());
         let tail = self.parts.driver.advance(round);
+        // Who steps down because of another leader's entries says so before they replace its own.
+        self.tell_steps();
         if let Some((from, old_term, old_last)) = tail.truncated {
             tracing::info!(%from, %old_last, %old_term, "uncommitted entries overwritten");
             self.trace(TraceEvent::Truncated { from, old_last, old_term });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use node_protocol::telemetry::EntryBrief;
+use node_protocol::telemetry::{EntryBrief, Fingerprint};
 use node_protocol::{Index, Role, Status, Term, TraceEvent};
 use raft::eraftpb::{Entry, EntryType};
 
@@ -18,10 +18,7 @@ impl Replica {
     }
 
     pub(super) fn publish(&mut self, tick: bool) {
-        let events = self.parts.driver.take_events();
-        for event in events {
-            self.trace(event);
-        }
+        self.tell_steps();
         // A status is built at ticks only: a hundred a second are plenty for any reader.
         if !tick {
             return;
@@ -50,6 +47,13 @@ impl Replica {
         self.parts.telemetry.publish(Arc::new(status));
     }
 
+    /// Traces what the driver found worth telling since the last time.
+    pub(super) fn tell_steps(&mut self) {
+        for event in self.parts.driver.take_events() {
+            self.trace(event);
+        }
+    }
+
     pub(super) fn trace(&self, event: TraceEvent) {
         self.parts.telemetry.trace(event, self.parts.clock.now_micros());
     }
@@ -68,8 +72,20 @@ impl Replica {
                 text: brief(entry),
             })
             .collect();
+        let fingerprints = (first.0..first.0 + count as u64)
+            .filter_map(|index| log.entry(Index(index)))
+            .map(|entry| Fingerprint { term: Term(entry.term), crc: fingerprint(entry) })
+            .collect();
         self.trace(TraceEvent::Appended { entries });
+        self.trace(TraceEvent::Fingerprints { first, entries: fingerprints });
     }
+}
+
+fn fingerprint(entry: &Entry) -> u32 {
+    // Of changes of members the context counts too; other entries have none.
+    let kind = [entry.get_entry_type() as u8];
+    let whole = crc32c::crc32c_append(crc32c::crc32c(&kind), &entry.data);
+    crc32c::crc32c_append(whole, &entry.context)
 }
 
 fn brief(entry: &Entry) -> String {

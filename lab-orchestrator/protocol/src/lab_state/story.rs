@@ -600,6 +600,7 @@ impl Story {
             | TraceEvent::LeaderSeen { .. }
             | TraceEvent::Appended { .. }
             | TraceEvent::LeasesExtended { .. }
+            | TraceEvent::Fingerprints { .. }
             | TraceEvent::Peer { .. } => {}
         }
     }

@@ -107,4 +107,12 @@ checks! {
     minority_tail_truncated: AtLeast,
     /// What the repair of a failed bootstrap took, and what bootstrapping anew took.
     bootstrap_measured: BootstrapMeasured,
+    /// A leader only appended to its log.
+    leader_append_only: NoParameters,
+    /// Logs with one entry in common were the same up to it.
+    log_matching: NoParameters,
+    /// Every leader had what was committed in earlier terms.
+    leader_completeness: NoParameters,
+    /// No two members applied different entries at one index.
+    state_machine_safety: NoParameters,
 }
