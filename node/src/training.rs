@@ -66,6 +66,8 @@ pub enum Break {
     SnapshotKeepsLog,
     /// A leader serves reads for as long as it believes nobody else can have been elected.
     LeaseBasedReads,
+    /// A new leader replaces what its predecessors left uncommitted in its log.
+    LeaderForgetsTail,
     /// The cluster token makes no difference: a member started with another one belongs.
     TokenIgnored,
 }

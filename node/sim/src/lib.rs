@@ -26,6 +26,6 @@ mod tally;
 mod world;
 
 pub use plan::{Action, Plan};
-pub use run::{Outcome, Settings, run, run_plan};
+pub use run::{Outcome, Settings, checks, run, run_plan};
 pub use shrink::shrink;
 pub use tally::{MEASURES, Tally, Total};

@@ -25,7 +25,7 @@ use node::training::Planted;
 use node::transport::Packet;
 use node::transport::links::Links;
 use node::watch::WatchHub;
-use node_protocol::{MemberId, Status};
+use node_protocol::{ClusterId, MemberId, Status};
 use parking_lot::{Mutex, RwLock};
 use raft::eraftpb::Message;
 
@@ -109,12 +109,15 @@ impl Common {
         }
     }
 
+    pub(crate) fn cluster_id(&self) -> ClusterId {
+        cluster_id(self.membership.members().map(|member| member.id))
+    }
+
     /// Fills an empty disk, as a first start does.
     pub(crate) fn begin(&self, disk: &MemoryDisk, id: MemberId) -> Result<(), RecoverError> {
         let disk: Arc<dyn Disk> = disk.shared();
         let directory = DataDirectory::unlocked(&*disk, Path::new(DIRECTORY))?;
-        let cluster_id = cluster_id(self.membership.members().map(|member| member.id));
-        let identity = Identity { cluster_id, member_id: id };
+        let identity = Identity { cluster_id: self.cluster_id(), member_id: id };
         let beginning = Beginning::New { members: self.membership.clone() };
         recover::begin(&disk, &directory, identity, &beginning, self.options())
     }

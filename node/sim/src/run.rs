@@ -1,6 +1,9 @@
 //! One lifetime from its seed to its judgement.
 
-use lab_check::{AckedNotLost, Check, ElectionSafety, LeaseNotEarly, Linearizable, MembersEqual};
+use lab_check::{
+    AckedNotLost, Check, ElectionSafety, LeaderAppendOnly, LeaderCompleteness, LeaseNotEarly,
+    Linearizable, LogMatching, MembersEqual, StateMachineSafety,
+};
 use lab_protocol::{Judgement, Numbered};
 use node::training::Planted;
 use rand::SeedableRng;
@@ -58,15 +61,24 @@ impl Outcome {
     }
 }
 
-/// What the lab's checks find broken.
-fn judged(journal: &[Numbered]) -> Vec<String> {
-    let mut checks: [Box<dyn Check>; 5] = [
+/// The lab's checks that judge a lifetime.
+pub fn checks() -> [Box<dyn Check>; 9] {
+    [
         Box::new(ElectionSafety::default()),
+        Box::new(LeaderAppendOnly::default()),
+        Box::new(LogMatching::default()),
+        Box::new(LeaderCompleteness::default()),
+        Box::new(StateMachineSafety::default()),
         Box::new(AckedNotLost::new(0)),
         Box::new(Linearizable::new(0)),
         Box::new(MembersEqual::default()),
         Box::new(LeaseNotEarly::new(0)),
-    ];
+    ]
+}
+
+/// What the lab's checks find broken.
+fn judged(journal: &[Numbered]) -> Vec<String> {
+    let mut checks = checks();
     for event in journal {
         for check in &mut checks {
             check.observe(event);

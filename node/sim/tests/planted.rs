@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use node::training::{Break, Planted};
-use node_sim::{Settings, run, run_plan, shrink};
+use node_sim::{Outcome, Settings, checks, run, run_plan, shrink};
 
 /// Lives seeds from 1 on until one breaks the rule, at most `within`. A bug may break other rules
 /// as well, before or instead; this one must be among them.
@@ -37,7 +37,7 @@ fn an_answer_by_whoever_is_asked_is_caught() {
 
 #[test]
 fn a_log_that_never_reaches_the_disk_is_caught() {
-    caught(Break::NothingPersisted, 20, "election safety");
+    caught(Break::NothingPersisted, 20, "election_safety");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_vote_that_never_reaches_the_disk_is_caught() {
 
 #[test]
 fn an_office_taken_without_a_majority_is_caught() {
-    caught(Break::WinWithoutMajority, 20, "election safety");
+    caught(Break::WinWithoutMajority, 20, "election_safety");
 }
 
 #[test]
@@ -122,6 +122,32 @@ fn a_read_by_lease_is_caught() {
 }
 
 #[test]
+fn a_leader_that_replaces_what_it_found_is_caught() {
+    caught(Break::LeaderForgetsTail, 200, "leader_append_only");
+}
+
+/// Without one of the lab's checks its row here has nothing to show.
+#[test]
+fn every_check_sees_a_bug() {
+    let rows = [
+        ("election_safety", Break::WinWithoutMajority),
+        ("leader_append_only", Break::LeaderForgetsTail),
+        ("log_matching", Break::WinWithoutMajority),
+        ("leader_completeness", Break::VoteNotPersisted),
+        ("state_machine_safety", Break::WinWithoutMajority),
+        ("acked_not_lost", Break::AcknowledgeAtOnce),
+        ("linearizable", Break::ReadsUnchecked),
+        ("members_equal", Break::ApplySkips),
+        ("lease_not_early", Break::LeaseEarly),
+    ];
+    let names: Vec<_> = checks().iter().map(|check| check.verdict().check).collect();
+    assert_eq!(names, rows.map(|(check, _)| check), "a row for each check that judges");
+    for (check, bug) in rows {
+        caught(bug, 200, check);
+    }
+}
+
+#[test]
 fn a_broken_lifetime_shrinks_to_one_that_breaks_the_same_rule() {
     let planted = Planted::new(Some(Break::WinWithoutMajority));
     let settings = Settings { members: 3, planted };
@@ -129,6 +155,11 @@ fn a_broken_lifetime_shrinks_to_one_that_breaks_the_same_rule() {
     let long =
         long.into_iter().find(|outcome| !outcome.violations.is_empty()).expect("caught soon");
     let faults = long.plan.actions.len();
+    let rule = |outcome: &Outcome| {
+        let why = outcome.violation().expect("a rule is broken");
+        why.split(':').next().expect("the rule comes first").to_owned()
+    };
+    let broken = rule(&long);
     let short = shrink(long, settings);
     assert!(short.plan.actions.len() * 4 < faults, "{} of {faults}", short.plan.actions.len());
     let again = run_plan(short.seed, short.plan, settings);
@@ -136,5 +167,5 @@ fn a_broken_lifetime_shrinks_to_one_that_breaks_the_same_rule() {
         again.violations, short.violations,
         "the short plan is the same lifetime every time"
     );
-    assert!(again.violation().is_some_and(|why| why.contains("election safety")));
+    assert_eq!(rule(&again), broken);
 }

@@ -303,6 +303,16 @@ impl Driver {
         }
     }
 
+    /// The planted bug: an empty entry of this term right behind what is committed.
+    pub(crate) fn forget_tail(&mut self) {
+        let raft = &mut self.raw.raft;
+        let index = raft.raft_log.committed + 1;
+        if index < raft.raft_log.last_index() {
+            let entry = Entry { index, term: raft.term, ..Entry::default() };
+            raft.raft_log.append(&[entry]);
+        }
+    }
+
     /// The planted bug: what a majority stores is committed, whatever its term.
     pub(crate) fn commit_by_counting(&mut self) {
         if self.is_leader() {

@@ -38,6 +38,9 @@ enum Asker {
 impl Replica {
     /// A new leader gives every lease its full time again, and an election timeout on top.
     pub(super) fn take_office(&mut self) {
+        if self.parts.planted.has(Break::LeaderForgetsTail) {
+            self.parts.driver.forget_tail();
+        }
         if self.parts.planted.has(Break::LeaseNotExtended) {
             let leases: Vec<_> = self.parts.store.read().lease_terms().map(|(id, _)| id).collect();
             self.propose_revokes(leases);
