@@ -47,8 +47,7 @@ impl Check for ReadsSucceed {
             .filter(|operation| matches!(operation.call, Call::Get { .. }))
             .filter(|operation| operation.returned.is_some())
             .collect();
-        let failed: Vec<_> =
-            reads.iter().filter(|operation| operation.acknowledged().is_none()).collect();
+        let failed: Vec<_> = reads.iter().filter(|operation| !operation.happened()).collect();
         let finding = if let Some(first) = failed.first() {
             Finding::invalid(
                 format!(

@@ -164,7 +164,7 @@ impl Check for WriteInElectionCompletes {
             .filter(|case| case.deadline_micros >= case.elected.at_micros + GRACE_MICROS)
             .collect();
         let early = self.gaps.cases().find(Case::answered_by_nobody);
-        let failed = patient.iter().find(|case| case.operation.acknowledged().is_none());
+        let failed = patient.iter().find(|case| !case.operation.happened());
         let finding = match (self.gaps.account(), early, failed) {
             (_, Some(case), _) => Finding::invalid(
                 format!("{} was acknowledged while nobody led", case.operation.words()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lab_protocol::{Answer, Call, ClientNo, Event, MemberNo, Numbered, OpId, Outcome};
+use lab_protocol::{Answer, Call, ClientNo, Event, MemberNo, Numbered, OpId, Outcome, TxnAnswer};
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -31,7 +31,29 @@ impl Moment {
 }
 
 impl Operation {
-    /// The answer and when it came, if the operation is known to have happened.
+    /// Whether it is known to have happened.
+    pub(crate) fn happened(&self) -> bool {
+        self.returned.as_ref().is_some_and(|(_, outcome)| outcome.is_ok())
+    }
+
+    /// What a transaction that happened gave back.
+    pub(crate) fn transacted(&self) -> Option<&TxnAnswer> {
+        match &self.returned {
+            Some((_, Outcome::Txn(answer))) => Some(answer),
+            Some((_, Outcome::Ok(_) | Outcome::Fail { .. } | Outcome::Info { .. })) | None => None,
+        }
+    }
+
+    /// The revision in the answer, if the operation is known to have happened.
+    pub(crate) fn revision(&self) -> Option<i64> {
+        match &self.returned {
+            Some((_, Outcome::Ok(answer))) => Some(answer.revision),
+            Some((_, Outcome::Txn(answer))) => Some(answer.revision),
+            Some((_, Outcome::Fail { .. } | Outcome::Info { .. })) | None => None,
+        }
+    }
+
+    /// The answer of a call that is no transaction, and when it came, if it happened.
     pub(crate) fn acknowledged(&self) -> Option<(Moment, &Answer)> {
         match &self.returned {
             Some((moment, Outcome::Ok(answer))) => Some((*moment, answer)),
@@ -76,17 +98,20 @@ impl Operation {
     }
 }
 
-/// The operations of the present cluster, by number.
+/// The operations of the present cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    operations: BTreeMap<OpId, Operation>,
+    operations: Vec<Operation>,
+    /// The places of those that are not where their number says: the lab counts without gaps, so
+    /// there are few or none.
+    strays: BTreeMap<OpId, usize>,
 }
 
 impl History {
     pub(crate) fn observe(&mut self, numbered: &Numbered) {
         let moment = Moment::of(numbered);
         match &numbered.event {
-            Event::RunStarted { .. } => self.operations.clear(),
+            Event::RunStarted { .. } => *self = Self::default(),
             Event::Invoked { op, client, member, call } => {
                 let operation = Operation {
                     op: *op,
@@ -96,23 +121,44 @@ impl History {
                     invoked: moment,
                     returned: None,
                 };
-                self.operations.insert(*op, operation);
+                let place = self.operations.len();
+                self.operations.push(operation);
+                if self.expected(*op) != Some(place) {
+                    self.strays.insert(*op, place);
+                }
             }
             Event::Returned { op, outcome } => {
-                if let Some(operation) = self.operations.get_mut(op) {
-                    operation.returned = Some((moment, outcome.clone()));
+                if let Some(place) = self.place(*op) {
+                    self.operations[place].returned = Some((moment, outcome.clone()));
                 }
             }
             _ => {}
         }
     }
 
-    /// In the order of their numbers.
+    /// In the order in which they were asked.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Operation> {
-        self.operations.values()
+        self.operations.iter()
+    }
+
+    /// In the order in which they were asked.
+    pub(crate) fn operations(&self) -> &[Operation] {
+        &self.operations
     }
 
     pub(crate) fn get(&self, op: OpId) -> Option<&Operation> {
-        self.operations.get(&op)
+        self.place(op).map(|place| &self.operations[place])
+    }
+
+    /// Where it stands in the order in which they were asked.
+    pub(crate) fn place(&self, op: OpId) -> Option<usize> {
+        let here = |place: &usize| self.operations.get(*place).is_some_and(|at| at.op == op);
+        self.expected(op).filter(here).or_else(|| self.strays.get(&op).copied())
+    }
+
+    /// Where it stands if all numbers from the first on were given in order.
+    fn expected(&self, op: OpId) -> Option<usize> {
+        let first = self.operations.first()?.op;
+        op.0.checked_sub(first.0).and_then(|place| usize::try_from(place).ok())
     }
 }

@@ -200,7 +200,7 @@ impl Check for MinorityTailTruncated {
                 if alone
                     && operation.client.is_pinned()
                     && operation.call.is_write()
-                    && operation.acknowledged().is_some()
+                    && operation.happened()
                     && self.broken.is_none()
                 {
                     self.broken = Some((operation.words(), operation.evidence()));

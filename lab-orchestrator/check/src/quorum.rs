@@ -59,7 +59,7 @@ impl Check for WritesStopWithoutQuorum {
     fn observe(&mut self, numbered: &Numbered) {
         if let Some(operation) = self.outage.observe(numbered)
             && operation.call.is_write()
-            && operation.acknowledged().is_some()
+            && operation.happened()
             && self.broken.is_none()
         {
             self.broken = Some((operation.words(), operation.evidence()));
@@ -112,7 +112,7 @@ impl Check for SerializableReadsAnswer {
         if !matches!(operation.call, Call::Get { serializable: true, .. }) {
             return;
         }
-        if operation.acknowledged().is_some() {
+        if operation.happened() {
             self.answered += 1;
         } else if self.broken.is_none() {
             let why = format!("{} {}", operation.words(), operation.end());

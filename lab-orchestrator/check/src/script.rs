@@ -5,8 +5,9 @@ use lab_protocol::node_protocol::{
     ClusterId, Index, MemberId, Revision, Role, Status, Term, TraceEvent,
 };
 use lab_protocol::{
-    Answer, By, Call, ClientNo, Command, CommandId, Ended, Event, Judgement, Link, LinkCondition,
-    MemberNo, MemberPlan, Numbered, OpId, Outcome, Process, ReadBack,
+    Answer, By, Call, ClientNo, Command, CommandId, Compare, Ended, Event, Judgement, Link,
+    LinkCondition, MemberNo, MemberPlan, Numbered, OpId, Outcome, Process, ReadBack, TxnAnswer,
+    TxnOp, TxnResult,
 };
 
 use crate::Check;
@@ -159,6 +160,32 @@ impl Script {
     ) -> Self {
         let value = value.map(|(value, at)| (value.to_owned(), at));
         self.returned(op, Outcome::Ok(Answer { revision, term, value, number }))
+    }
+
+    pub(crate) fn txn(
+        self,
+        op: u64,
+        member: u8,
+        compare: Vec<Compare>,
+        then: Vec<TxnOp>,
+        otherwise: Vec<TxnOp>,
+    ) -> Self {
+        self.invoke(op, member, Call::Txn { compare, then, otherwise })
+    }
+
+    pub(crate) fn transacted(
+        self,
+        op: u64,
+        revision: i64,
+        succeeded: bool,
+        results: Vec<TxnResult>,
+    ) -> Self {
+        let answer = TxnAnswer { revision, term: 2, succeeded, results };
+        self.returned(op, Outcome::Txn(Box::new(answer)))
+    }
+
+    pub(crate) fn compact(self, op: u64, member: u8, revision: i64) -> Self {
+        self.invoke(op, member, Call::Compact { revision })
     }
 
     pub(crate) fn info(self, op: u64) -> Self {

@@ -1,0 +1,118 @@
+//! What the rules read: the operations with their place in time, and words for what is broken.
+
+use lab_protocol::{Call, ReadBack, TxnResult};
+
+use crate::history::{History, Operation};
+
+/// A promise that was broken: why, and the events that show it.
+pub(super) type Broken = (String, Vec<u64>);
+
+/// Somebody who was told something of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Who {
+    /// Nobody: a new cluster is empty and at revision 1.
+    #[default]
+    Start,
+    /// The operation asked after so many others.
+    Operation(usize),
+    /// So manieth reading of all keys by the lab itself.
+    ReadBack(usize),
+}
+
+/// The highest revision that was told to anybody before a moment, and to whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Floor {
+    pub(super) revision: i64,
+    pub(super) who: Who,
+}
+
+impl Floor {
+    /// A new cluster.
+    pub(super) const START: Self = Self { revision: 1, who: Who::Start };
+
+    pub(super) fn raise(&mut self, revision: i64, who: Who) {
+        if revision > self.revision {
+            *self = Self { revision, who };
+        }
+    }
+}
+
+/// Everything of one cluster.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) history: &'a History,
+    /// Of each operation, when it was asked.
+    pub(super) floors: &'a [Floor],
+    /// At the end.
+    pub(super) last: Floor,
+    /// With the events that tell of them.
+    pub(super) read_backs: &'a [(u64, ReadBack)],
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn operations(&self) -> &'a [Operation] {
+        self.history.operations()
+    }
+
+    pub(super) fn words(&self, who: Who) -> String {
+        match who {
+            Who::Start => "the new cluster".into(),
+            Who::Operation(place) => self.operations()[place].words(),
+            Who::ReadBack(place) => format!("reading back {}", self.read_backs[place].1.member),
+        }
+    }
+
+    /// Something that `who` was told does not fit what `other` was told.
+    pub(super) fn broken(&self, who: Who, other: Who, why: impl AsRef<str>) -> Broken {
+        let mut evidence = self.evidence(other);
+        if other != who {
+            evidence.extend(self.evidence(who));
+        }
+        (format!("{} {}", self.words(who), why.as_ref()), evidence)
+    }
+
+    fn evidence(&self, who: Who) -> Vec<u64> {
+        match who {
+            Who::Start => vec![],
+            Who::Operation(place) => self.operations()[place].evidence(),
+            Who::ReadBack(place) => vec![self.read_backs[place].0],
+        }
+    }
+}
+
+/// The revision that an operation made, if it is known to have made one: a deletion of nothing
+/// makes none, nor does a transaction that wrote nothing.
+pub(super) fn made(operation: &Operation) -> Option<i64> {
+    let wrote = match &operation.call {
+        Call::Put { .. } => true,
+        Call::Delete { .. } => {
+            operation.acknowledged().is_some_and(|(_, answer)| answer.number > 0)
+        }
+        Call::Txn { .. } => operation.transacted()?.results.iter().any(|result| match result {
+            TxnResult::Put => true,
+            TxnResult::Deleted(number) => *number > 0,
+            TxnResult::Range(_) => false,
+        }),
+        Call::Get { .. }
+        | Call::LeaseGrant { .. }
+        | Call::LeaseTimeToLive { .. }
+        | Call::Compact { .. } => false,
+    };
+    operation.revision().filter(|_| wrote)
+}
+
+/// Whether its outcome is unknown and it may have written.
+pub(super) fn is_open_write(operation: &Operation) -> bool {
+    !operation.happened() && operation.may_have_happened() && writes_keys(&operation.call)
+}
+
+/// Whether keys may change by it.
+fn writes_keys(call: &Call) -> bool {
+    match call {
+        Call::Put { .. } | Call::Delete { .. } | Call::Txn { .. } => call.is_write(),
+        Call::Get { .. }
+        | Call::LeaseGrant { .. }
+        | Call::LeaseTimeToLive { .. }
+        | Call::Compact { .. } => false,
+    }
+}
