@@ -197,8 +197,11 @@ impl Apply {
             hit(Failpoint::BeforeApply);
             self.apply_some()?;
             hit(Failpoint::Applied);
-            self.hand_on(None)?;
-            hit(Failpoint::Answered);
+            // What a change of the members brought goes with the configuration that belongs to it.
+            if self.changing.is_none() || self.parts.planted.has(Break::MembersBeforeVotes) {
+                self.hand_on(None)?;
+                hit(Failpoint::Answered);
+            }
         }
         self.serve();
         Ok(())
@@ -206,13 +209,17 @@ impl Apply {
 
     /// Whether a step without items would do something: a compaction still removes rows.
     pub fn has_work(&self) -> bool {
-        self.parts.store.read().is_compacting()
+        self.changing.is_none() && self.parts.store.read().is_compacting()
     }
 
     fn apply_some(&mut self) -> Result<(), ApplyError> {
         let store = self.parts.store.clone();
         let mut store = store.write();
-        for _ in 0..ENTRIES_PER_HOLD {
+        for applied in 0..ENTRIES_PER_HOLD {
+            let is_change = |entry: &Entry| entry.get_entry_type() != EntryType::EntryNormal;
+            if applied > 0 && self.held.front().is_some_and(is_change) {
+                break;
+            }
             let Some(entry) = self.held.pop_front() else { break };
             let (index, term) = (Index(entry.index), Term(entry.term));
             assert_eq!(index.0, self.applied.0.0 + 1, "committed entries come in order");

@@ -144,6 +144,8 @@ failpoints! {
     PagesBeforeSync, "pages-before-sync", Run;
     /// The rows are durable; the log does not know that it may forget the entries.
     FlushCommitted, "flush-committed", Run;
+    /// That a change of the configuration is committed is durable; nobody has applied it.
+    ChangeCommitted, "change-committed", Change;
     /// The members have changed in RAM; raft-rs does not know.
     MembersChanged, "members-changed", Change;
     /// raft-rs has the new configuration; the state on disk does not.

@@ -68,6 +68,10 @@ pub enum Break {
     LeaseBasedReads,
     /// A new leader replaces what its predecessors left uncommitted in its log.
     LeaderForgetsTail,
+    /// The list of members reaches the disk before the configuration that belongs to it.
+    MembersBeforeVotes,
+    /// Changes of the configuration are not held back while another is under way.
+    NaiveConfigurationSwap,
     /// The cluster token makes no difference: a member started with another one belongs.
     TokenIgnored,
 }
@@ -78,7 +82,7 @@ pub struct Planted(Option<Break>);
 
 impl Planted {
     /// Plants a bug; without effect in `raft-node`.
-    pub fn new(bug: Option<Break>) -> Self {
+    pub const fn new(bug: Option<Break>) -> Self {
         Self(bug)
     }
 

@@ -152,8 +152,9 @@ fn known_failpoints() -> Result<BTreeSet<String>> {
 fn caught_by_seeds() -> Result<Vec<String>> {
     let path = places::root().join("node/sim/tests/planted.rs");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let named = |call: &str| Some(kebab(call.split_once(',')?.0));
-    Ok(text.split("caught(Break::").skip(1).filter_map(named).collect())
+    let calls =
+        ["caught(Break::", "caught_among(Break::"].iter().flat_map(|call| text.split(call).skip(1));
+    Ok(calls.filter_map(|call| Some(kebab(call.split_once(',')?.0))).collect())
 }
 
 /// `LeaseEarly` as the training program takes it: `lease-early`.

@@ -188,9 +188,9 @@ fn minutes(text: &str) -> Result<Duration, String> {
 fn rust(plan: &Plan) -> String {
     let actions = plan.actions.iter().map(|(at, action)| format!("({at}, Action::{action:?})"));
     let actions = actions.collect::<Vec<_>>().join(", ");
-    let Plan { members, election_ticks, message_bytes, .. } = plan;
+    let Plan { members, joiners, election_ticks, message_bytes, .. } = plan;
     format!(
-        "Plan {{ members: {members}, election_ticks: {election_ticks}, message_bytes: \
+        "Plan {{ members: {members}, joiners: {joiners}, election_ticks: {election_ticks}, message_bytes: \
          {message_bytes}, actions: vec![{actions}] }}"
     )
 }

@@ -1,6 +1,6 @@
 //! One member: its disk, and while it runs the shipped parts of a node around it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,13 +19,15 @@ use node::metrics::Metrics;
 use node::progress::Progress;
 use node::recover::{self, Beginning, Opened, Options, RecoverError};
 use node::replica::{Parts, Replica, SnapshotSender};
-use node::storage::{DataDirectory, Disk, Identity, MemoryDisk, State, StateOptions, WalOptions};
+use node::storage::{
+    DataDirectory, Disk, Identity, Mark, MemoryDisk, State, StateOptions, WalOptions,
+};
 use node::telemetry::{Speaker, Telemetry};
 use node::training::Planted;
 use node::transport::Packet;
 use node::transport::links::Links;
 use node::watch::WatchHub;
-use node_protocol::{ClusterId, MemberId, Status};
+use node_protocol::{ClusterId, Index, MemberId, Status, Term};
 use parking_lot::{Mutex, RwLock};
 use raft::eraftpb::Message;
 
@@ -43,10 +45,13 @@ const DIRECTORY: &str = "/m";
 pub(crate) struct Wire {
     pub(crate) packets: VecDeque<(MemberId, MemberId, Packet)>,
     pub(crate) snapshots: VecDeque<Message>,
+    /// Who dials whom anew.
+    pub(crate) dialled: VecDeque<(MemberId, MemberId)>,
 }
 
 struct WireEnd {
     from: MemberId,
+    peers: BTreeSet<MemberId>,
     wire: Arc<Mutex<Wire>>,
 }
 
@@ -56,7 +61,12 @@ impl Links for WireEnd {
         self.wire.lock().packets.extend(packets.drain(..).map(|(to, packet)| (from, to, packet)));
     }
 
-    fn set_peers(&mut self, _peers: &BTreeMap<MemberId, Vec<String>>) {}
+    fn set_peers(&mut self, peers: &BTreeMap<MemberId, Vec<String>>) {
+        let peers: BTreeSet<_> = peers.keys().copied().filter(|peer| *peer != self.from).collect();
+        let dialled = peers.difference(&self.peers).map(|peer| (self.from, *peer));
+        self.wire.lock().dialled.extend(dialled);
+        self.peers = peers;
+    }
 }
 
 impl SnapshotSender for WireEnd {
@@ -90,12 +100,13 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// The members of a new cluster, named as the lab names them.
-    pub(crate) fn members(count: usize, token: &str) -> Vec<ClusterMember> {
-        (1..=count)
+    /// The members of a new cluster, named as the lab names them, and those that may join it.
+    pub(crate) fn members(count: usize, joiners: usize, token: &str) -> Vec<ClusterMember> {
+        (1..=count + joiners)
             .map(|n| {
                 let peer_urls = vec![format!("http://m{n}.test:2380")];
-                let id = member_id(&peer_urls, token, None);
+                let joined_at = (n > count).then_some(n as u64);
+                let id = member_id(&peer_urls, token, joined_at);
                 let name = format!("m{n}");
                 ClusterMember { id, name, peer_urls, client_urls: vec![], learner: false }
             })
@@ -114,23 +125,27 @@ impl Common {
     }
 
     /// Fills an empty disk, as a first start does.
-    pub(crate) fn begin(&self, disk: &MemoryDisk, id: MemberId) -> Result<(), RecoverError> {
+    pub(crate) fn begin(
+        &self,
+        disk: &MemoryDisk,
+        id: MemberId,
+        beginning: &Beginning,
+    ) -> Result<(), RecoverError> {
         let disk: Arc<dyn Disk> = disk.shared();
         let directory = DataDirectory::unlocked(&*disk, Path::new(DIRECTORY))?;
         let identity = Identity { cluster_id: self.cluster_id(), member_id: id };
-        let beginning = Beginning::New { members: self.membership.clone() };
-        recover::begin(&disk, &directory, identity, &beginning, self.options())
+        recover::begin(&disk, &directory, identity, beginning, self.options())
     }
 
-    /// Starts a member from what is on its disk.
-    pub(crate) fn start(&self, disk: &MemoryDisk) -> Result<Running, RecoverError> {
+    /// Opens what is on a member's disk.
+    pub(crate) fn open(&self, disk: &MemoryDisk) -> Result<Opened, RecoverError> {
         let disk: Arc<dyn Disk> = disk.shared();
         let directory = DataDirectory::unlocked(&*disk, Path::new(DIRECTORY))?;
-        let opened = recover::open(&disk, &directory, self.clock.wall_millis(), self.options())?;
-        Ok(self.assemble(opened))
+        recover::open(&disk, &directory, self.clock.wall_millis(), self.options())
     }
 
-    fn assemble(&self, opened: Opened) -> Running {
+    /// Starts a member from it.
+    pub(crate) fn start(&self, opened: Opened) -> Running {
         let Opened { metadata, wal, log, state, recovered, fresh } = opened;
         let member = metadata.member_id;
         let clock: Arc<dyn Clock> = self.clock.clone();
@@ -154,7 +169,8 @@ impl Common {
         let (inbox_in, inbox) = flume::bounded(ROOM);
         let (items_in, items) = flume::bounded(ROOM);
         let (flush_in, flush_items) = flume::bounded(ROOM);
-        let point = log.mark.expect("every log here begins behind a mark");
+        // Who joins has no log yet.
+        let point = log.mark.unwrap_or(Mark { index: Index(0), term: Term(0) });
         let raft_log = Log::new(
             (point.index, point.term),
             log.entries,
@@ -173,7 +189,7 @@ impl Common {
             seed: self.seed ^ metadata.boot,
         };
         let driver = Driver::new(settings, raft_log, applied.0).expect("consensus starts");
-        let wire = || WireEnd { from: member, wire: self.wire.clone() };
+        let wire = || WireEnd { from: member, peers: BTreeSet::new(), wire: self.wire.clone() };
         let replica = Replica::new(Parts {
             driver,
             wal,
@@ -217,7 +233,7 @@ impl Common {
         let flush = Flush::new(flush::Parts {
             state: state.clone(),
             store: store.clone(),
-            membership,
+            membership: membership.clone(),
             lessor,
             hub,
             progress: progress.clone(),
@@ -237,6 +253,7 @@ impl Common {
             flush_items,
             state,
             store,
+            membership,
             progress,
             waiters,
             status,
@@ -257,6 +274,7 @@ pub(crate) struct Running {
     pub(crate) flush_items: flume::Receiver<FlushItem>,
     pub(crate) state: Arc<State>,
     pub(crate) store: Arc<RwLock<Store>>,
+    pub(crate) membership: Arc<RwLock<Membership>>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) status: tokio::sync::watch::Receiver<Arc<Status>>,

@@ -42,11 +42,19 @@ pub enum Action {
     LeaderFalls(bool, u32),
     /// All links are whole again, and fast.
     HealNetwork,
+    /// The administrator adds a member that has never run; as a learner, or with a vote.
+    Add(usize, bool),
+    /// The administrator gives a learner a vote.
+    Promote(usize),
+    /// The administrator removes a member for good.
+    Remove(usize),
+    /// The administrator asks the leader to hand its office to this member.
+    MoveLeader(usize),
 }
 
 impl Action {
     /// Every kind of fault there is.
-    pub const KINDS: [&'static str; 12] = [
+    pub const KINDS: [&'static str; 16] = [
         "crash",
         "power loss",
         "power loss in a sync",
@@ -59,6 +67,10 @@ impl Action {
         "lost messages",
         "repeated messages",
         "fallen leader",
+        "member added",
+        "learner promoted",
+        "member removed",
+        "moved leader",
     ];
 
     /// Its kind, one of [`KINDS`](Self::KINDS), for the tally; `None` for what only ends a fault.
@@ -76,6 +88,10 @@ impl Action {
             Self::Lossy(_) => Some("lost messages"),
             Self::Repeating(_) => Some("repeated messages"),
             Self::LeaderFalls(..) => Some("fallen leader"),
+            Self::Add(..) => Some("member added"),
+            Self::Promote(_) => Some("learner promoted"),
+            Self::Remove(_) => Some("member removed"),
+            Self::MoveLeader(_) => Some("moved leader"),
             Self::Restart(_) | Self::Resume(_) | Self::Rejoin(_) | Self::HealNetwork => None,
         }
     }
@@ -84,8 +100,10 @@ impl Action {
 /// The faults of a lifetime, in the order of their times (microseconds).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// How many members.
+    /// How many members there are at first.
     pub members: usize,
+    /// How many more can be added; their places are behind those of the first.
+    pub joiners: usize,
     /// Ticks of an election timeout; a node ships with 100.
     pub election_ticks: u32,
     /// Bytes of entries in one message between members, [`MESSAGE_BYTES`] as a node ships. At 0
@@ -101,12 +119,19 @@ const FIRST_MICROS: u64 = 500_000;
 /// And no later: what comes behind is for recovering.
 pub(crate) const LAST_MICROS: u64 = 9_000_000;
 
+/// How many can be added in a lifetime in which members change.
+const JOINERS: usize = 2;
+
 impl Plan {
     /// Draws the faults of a cluster of `members`.
     pub fn draw(random: &mut ChaCha8Rng, members: usize) -> Self {
-        if random.random_range(0..8) == 0 {
-            return Self::of_fallen_leaders(random, members);
+        match random.random_range(0..16) {
+            0..2 => return Self::of_fallen_leaders(random, members),
+            2..4 => return Self::of_changing_members(random, members),
+            _ => {}
         }
+        let joiners = if random.random_range(0..3) == 0 { JOINERS } else { 0 };
+        let places = members + joiners;
         let election_ticks = [100, 100, 30][random.random_range(0..3)];
         let message_bytes = [0, 300, MESSAGE_BYTES][random.random_range(0..3)];
         let mut actions = Vec::new();
@@ -116,7 +141,10 @@ impl Plan {
             if at >= LAST_MICROS {
                 break;
             }
-            let member = random.random_range(0..members);
+            let member = match random.random_range(0..6) {
+                0 => random.random_range(0..places),
+                _ => random.random_range(0..members),
+            };
             let lasts = at + random.random_range(20_000..2_500_000);
             match random.random_range(0..100) {
                 0..12 => {
@@ -138,7 +166,7 @@ impl Plan {
                 }
                 // Everybody at once: power is shared.
                 32..35 => {
-                    for member in 0..members {
+                    for member in 0..places {
                         actions.push((at, Action::PowerLoss(member)));
                         let lasts = at + random.random_range(20_000..1_500_000);
                         actions.push((lasts, Action::Restart(member)));
@@ -162,12 +190,12 @@ impl Plan {
                     actions.push((lasts, Action::SlowDisk(member, 0)));
                 }
                 54..72 => {
-                    let side = random.random_range(1..(1 << members) - 1);
+                    let side = random.random_range(1..(1 << places) - 1);
                     actions.push((at, Action::Partition(side)));
                     actions.push((lasts, Action::HealNetwork));
                 }
                 72..82 => {
-                    let other = (member + random.random_range(1..members)) % members;
+                    let other = (member + random.random_range(1..places)) % places;
                     actions.push((at, Action::CutLink(member, other)));
                     actions.push((lasts, Action::HealNetwork));
                 }
@@ -186,9 +214,93 @@ impl Plan {
                 }
             }
         }
+        if joiners > 0 {
+            Self::change_members(random, members, &mut actions);
+        }
         actions.retain(|(at, _)| *at < LAST_MICROS);
         actions.sort_by_key(|(at, _)| *at);
-        Self { members, election_ticks, message_bytes, actions }
+        Self { members, joiners, election_ticks, message_bytes, actions }
+    }
+
+    /// Changes of the members, some at the same time as others. What is asked of them is not
+    /// always possible.
+    fn change_members(random: &mut ChaCha8Rng, members: usize, actions: &mut Vec<(u64, Action)>) {
+        let places = members + JOINERS;
+        for place in members..places {
+            if random.random_range(0..4) > 0 {
+                let at = random.random_range(FIRST_MICROS..LAST_MICROS - 3_000_000);
+                let learner = random.random_bool(0.5);
+                actions.push((at, Action::Add(place, learner)));
+                if learner {
+                    let promoted = at + random.random_range(0..2_000_000);
+                    actions.push((promoted, Action::Promote(place)));
+                }
+                // One comes for one that goes.
+                if random.random_range(0..3) == 0 {
+                    let at = at + random.random_range(0..2) * random.random_range(0..1_000_000);
+                    actions.push((at, Action::Remove(random.random_range(0..members))));
+                }
+            }
+        }
+        for _ in 0..random.random_range(0..3) {
+            let at = random.random_range(FIRST_MICROS..LAST_MICROS - 1_000_000);
+            let first = random.random_range(0..places);
+            actions.push((at, Action::Remove(first)));
+            if random.random_range(0..4) == 0 {
+                let second = (first + random.random_range(1..places)) % places;
+                actions.push((at, Action::Remove(second)));
+            }
+        }
+        for _ in 0..random.random_range(0..3) {
+            let at = random.random_range(FIRST_MICROS..LAST_MICROS);
+            actions.push((at, Action::MoveLeader(random.random_range(0..places))));
+        }
+    }
+
+    /// Members change all the time, several at once, and at each time something breaks.
+    pub fn of_changing_members(random: &mut ChaCha8Rng, members: usize) -> Self {
+        let places = members + JOINERS;
+        // So slow that what is on its way when something breaks is much.
+        let slow_micros = [0, 60_000, 60_000, 100_000][random.random_range(0..4)];
+        let mut actions = vec![(FIRST_MICROS, Action::SlowNetwork(slow_micros))];
+        let mut at = FIRST_MICROS;
+        while at < LAST_MICROS - 1_500_000 {
+            // Somebody who stays, to be left alone with what it knows.
+            let stays = random.random_range(0..members);
+            for place in 0..places {
+                let change = match random.random_range(0..4) {
+                    0 if place >= members => Action::Add(place, random.random_bool(0.3)),
+                    1 if place >= members => Action::Promote(place),
+                    0..2 if place != stays => Action::Remove(place),
+                    _ => continue,
+                };
+                actions.push((at, change));
+            }
+            let (breaks, heals) = (
+                at + random.random_range(0..20_000 + 2 * slow_micros),
+                at + random.random_range(400_000..1_500_000),
+            );
+            match random.random_range(0..4) {
+                0 => {
+                    let member = random.random_range(0..places);
+                    actions.push((breaks, Action::PowerLoss(member)));
+                    actions.push((heals, Action::Restart(member)));
+                }
+                1 => {
+                    let side = random.random_range(1..(1 << places) - 1);
+                    actions.push((breaks, Action::Partition(side)));
+                    actions.push((heals, Action::HealNetwork));
+                }
+                _ => {
+                    actions.push((breaks, Action::Isolate(stays)));
+                    actions.push((heals, Action::Rejoin(stays)));
+                }
+            }
+            at += random.random_range(300_000..2_000_000);
+        }
+        actions.sort_by_key(|(at, _)| *at);
+        let message_bytes = [0, MESSAGE_BYTES][random.random_range(0..2)];
+        Self { members, joiners: JOINERS, election_ticks: 30, message_bytes, actions }
     }
 
     /// No leader lasts: each leaves entries behind that its successors finish or overwrite (the
@@ -203,6 +315,6 @@ impl Plan {
             (FIRST_MICROS, Action::LeaderFalls(random.random_bool(0.8), steps))
         }));
         actions.extend((0..members).map(rejoin));
-        Self { members, election_ticks: 30, message_bytes: 0, actions }
+        Self { members, joiners: 0, election_ticks: 30, message_bytes: 0, actions }
     }
 }

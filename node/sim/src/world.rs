@@ -2,6 +2,7 @@
 
 mod clients;
 mod ending;
+mod members;
 mod network;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use lab_protocol::{Ended, Event, MemberNo, MemberPlan, Numbered, OpId, Outcome, Process};
 use node::apply::Item;
 use node::clock::Clock as _;
-use node::cluster::Membership;
+use node::cluster::{Member as ClusterMember, Membership};
 use node::inbox::Input;
+use node::recover::Beginning;
 use node::storage::MemoryDisk;
 use node::training::Planted;
 use node::transport::Packet;
@@ -28,6 +30,7 @@ use crate::member::{Common, Running, TICK_MICROS};
 use crate::plan::{Action, LAST_MICROS, Plan};
 use crate::tally::Tally;
 use clients::Open;
+use members::{Changing, REMOVED};
 
 /// Clients of a lifetime; each asks one thing at a time.
 const CLIENTS: u32 = 4;
@@ -51,6 +54,8 @@ enum Due {
     Flush { member: usize, life: u64 },
     /// A message arrives.
     Deliver { from: usize, to: usize, packet: Packet },
+    /// A member calls another.
+    Dial { from: usize, to: usize },
     /// A snapshot has been carried over.
     Snapshot { message: Box<Message> },
     /// A client asks.
@@ -59,12 +64,20 @@ enum Due {
     GiveUp { op: OpId },
     /// A fault, or its end.
     Fault { action: Action },
+    /// The administrator looks.
+    Administer,
 }
 
 struct Member {
+    /// As it is added, should it be.
+    listed: ClusterMember,
     id: MemberId,
     disk: MemoryDisk,
     running: Option<Running>,
+    /// It has data on its disk.
+    begun: bool,
+    /// It was removed and does not start again.
+    gone: bool,
     /// Counts starts, so that what was meant for an earlier process is void.
     life: u64,
     paused: bool,
@@ -104,6 +117,8 @@ pub(crate) struct World {
     /// How late a flush thread may come to run.
     flush_late_micros: u64,
     open: BTreeMap<OpId, Open>,
+    /// Changes of members that were asked for.
+    changing: Vec<Changing>,
     next_op: u64,
     /// Leases that clients know of, oldest first.
     granted: Vec<i64>,
@@ -125,8 +140,8 @@ impl World {
     pub(crate) fn new(seed: u64, plan: &Plan, planted: Planted) -> Result<Self, Broken> {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x7a11_5eed);
         let token = format!("sim-{seed}");
-        let list = Common::members(plan.members, &token);
-        let membership = Membership::bootstrap(list.clone());
+        let list = Common::members(plan.members, plan.joiners, &token);
+        let membership = Membership::bootstrap(list[..plan.members].to_vec());
         let common = Common {
             clock: Arc::default(),
             wire: Arc::default(),
@@ -140,9 +155,12 @@ impl World {
         let members = list
             .iter()
             .map(|member| Member {
+                listed: member.clone(),
                 id: member.id,
                 disk: MemoryDisk::new(),
                 running: None,
+                begun: false,
+                gone: false,
                 life: 0,
                 paused: false,
                 busy_until: 0,
@@ -156,7 +174,7 @@ impl World {
                 told_status: Arc::new(Status::default_at(0)),
             })
             .collect::<Vec<_>>();
-        let seats = (0..CLIENTS).map(|_| random.random_range(0..members.len())).collect();
+        let seats = (0..CLIENTS).map(|_| random.random_range(0..plan.members)).collect();
         let think_micros = [10_000, 60_000, 80_000, 120_000][random.random_range(0..4)];
         let flush_late_micros = [50, 100_000, 400_000][random.random_range(0..3)];
         let mut world = Self {
@@ -173,6 +191,7 @@ impl World {
             think_micros,
             flush_late_micros,
             open: BTreeMap::new(),
+            changing: Vec::new(),
             next_op: 1,
             granted: Vec::new(),
             journal: Journal::default(),
@@ -182,7 +201,7 @@ impl World {
             trace: DefaultHasher::new(),
             tally: Tally::default(),
         };
-        world.begin(seed, &token, list.len())?;
+        world.begin(seed, &token, plan.members)?;
         for (at, action) in &plan.actions {
             world.due(*at, Due::Fault { action: action.clone() });
         }
@@ -202,15 +221,15 @@ impl World {
             engine: "simulation".into(),
             token: token.into(),
             wall_millis: self.common.clock.wall_millis(),
-            members: (0..count).map(member).collect(),
+            members: (0..self.members.len()).map(member).collect(),
         };
         self.tell(started);
         for place in 0..count {
-            let Member { disk, id, .. } = &self.members[place];
-            self.common
-                .begin(disk, *id)
-                .map_err(|e| format!("m{} cannot begin: {e}", place + 1))?;
-            self.start(place)?;
+            let members = self.common.membership.clone();
+            self.set_up(place, &Beginning::New { members })?;
+        }
+        if self.members.len() > count {
+            self.administer()?;
         }
         for client in 0..CLIENTS {
             let at = self.random.random_range(100_000..300_000);
@@ -307,10 +326,12 @@ impl World {
                 }
             }
             Due::Deliver { from, to, packet } => self.deliver(from, to, packet),
+            Due::Dial { from, to } => self.dial(from, to),
             Due::Snapshot { message } => self.carry_snapshot(*message)?,
             Due::Ask { client } => self.ask(client),
             Due::GiveUp { op } => self.give_up(op),
             Due::Fault { action } => self.act(&action)?,
+            Due::Administer => self.administer()?,
         }
         Ok(())
     }
@@ -475,15 +496,31 @@ impl World {
         if std::mem::take(&mut member.sync_fails) {
             return self.stop(place, false);
         }
+        if why.contains(REMOVED) {
+            member.gone = true;
+            return self.stop(place, false);
+        }
         Err(format!("{} ended by itself: {why}", no(place)))
     }
 
     fn start(&mut self, place: usize) -> Result<(), Broken> {
-        if self.members[place].running.is_some() {
+        let Member { running, begun, gone, .. } = &self.members[place];
+        if running.is_some() || !begun || *gone {
             return Ok(());
         }
-        let started =
-            caught(|| self.common.start(&self.members[place].disk).map_err(|error| chain(&error)));
+        let started = caught(|| {
+            let opened = self.common.open(&self.members[place].disk).map_err(|e| chain(&e))?;
+            let recovered = &opened.recovered;
+            let (list, votes) = (&recovered.membership, &recovered.conf_state);
+            let ids = |ids: Vec<MemberId>| ids.into_iter().map(|id| id.0).collect::<BTreeSet<_>>();
+            let same = ids(list.voters()) == votes.voters.iter().copied().collect()
+                && ids(list.learners()) == votes.learners.iter().copied().collect();
+            // A member that joins lists the others before it has the log that says so.
+            if !same && recovered.applied.0 > 0 {
+                return Err(format!("its state lists {list:?}, but {votes:?} vote"));
+            }
+            Ok(self.common.start(opened))
+        });
         let running = match started {
             Ok(running) => running,
             Err(why) => {
@@ -505,7 +542,8 @@ impl World {
             if other != place {
                 let up = member.running.is_some();
                 let peer = member.id;
-                running.tell(Input::Link(LinkNews { peer, connected: up, why: String::new() }));
+                let why = String::new();
+                running.tell(Input::Link(LinkNews { peer, connected: up, removed: false, why }));
                 if up {
                     running.tell(Input::Caller { from: peer, connected: true });
                 }
@@ -643,6 +681,11 @@ impl World {
                 self.heal_where(|_, _| true);
                 false
             }
+            Action::Add(..) | Action::Promote(_) | Action::Remove(_) => {
+                self.change(action);
+                false
+            }
+            Action::MoveLeader(to) => self.move_leader(to),
         };
         if let (true, Some(kind)) = (acted, action.kind()) {
             self.tally.acted(kind);

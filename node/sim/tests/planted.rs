@@ -5,16 +5,24 @@
 use std::collections::BTreeSet;
 
 use node::training::{Break, Planted};
-use node_sim::{Outcome, Settings, checks, run, run_plan, shrink};
+use node_sim::{Outcome, Plan, Settings, checks, run, run_plan, shrink};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 /// Lives seeds from 1 on until one breaks the rule, at most `within`. A bug may break other rules
 /// as well, before or instead; this one must be among them.
 #[track_caller]
 fn caught(bug: Break, within: u64, rule: &str) {
+    caught_among(bug, within, rule, run);
+}
+
+/// As [`caught`], among lifetimes of one kind.
+#[track_caller]
+fn caught_among(bug: Break, within: u64, rule: &str, live: impl Fn(u64, Settings) -> Outcome) {
     let settings = Settings { members: 3, planted: Planted::new(Some(bug)) };
     let mut seen = BTreeSet::new();
     for seed in 1..=within {
-        for why in run(seed, settings).violations {
+        for why in live(seed, settings).violations {
             if why.contains(rule) {
                 println!("{bug:?}: seed {seed}: {why}");
                 return;
@@ -124,6 +132,20 @@ fn a_read_by_lease_is_caught() {
 #[test]
 fn a_leader_that_replaces_what_it_found_is_caught() {
     caught(Break::LeaderForgetsTail, 200, "leader_append_only");
+}
+
+#[test]
+fn a_list_of_members_that_is_ahead_of_the_votes_is_caught() {
+    caught(Break::MembersBeforeVotes, 1000, "its state lists");
+}
+
+/// Of all lifetimes one in eight is of this kind.
+#[test]
+fn a_change_of_members_during_another_is_caught() {
+    caught_among(Break::NaiveConfigurationSwap, 500, "convergence", |seed, settings| {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        run_plan(seed, Plan::of_changing_members(&mut random, settings.members), settings)
+    });
 }
 
 /// Without one of the lab's checks its row here has nothing to show.

@@ -321,6 +321,11 @@ impl Driver {
         }
     }
 
+    /// The planted bug: a change under way does not hold the next one back.
+    pub(crate) fn forget_pending_change(&mut self) {
+        self.raw.raft.pending_conf_index = 0;
+    }
+
     /// The planted bug: a leader asks nobody whether it still leads.
     pub(crate) fn read_by_lease(&mut self) {
         self.raw.raft.read_only.option = ReadOnlyOption::LeaseBased;
@@ -330,6 +335,17 @@ impl Driver {
     pub fn transfer_leader(&mut self, to: MemberId) {
         self.raw.transfer_leader(to.0);
         self.after();
+    }
+
+    /// At this tick another election timeout has passed in which a member that cannot campaign, a
+    /// learner or one that was removed, heard of no leader.
+    pub fn is_forgotten(&self) -> bool {
+        let raft = &self.raw.raft;
+        let timeout = self.settings.election_ticks as usize;
+        !raft.promotable()
+            && raft.state != StateRole::Leader
+            && raft.election_elapsed > 0
+            && raft.election_elapsed.is_multiple_of(timeout)
     }
 
     /// A peer cannot be reached.

@@ -162,16 +162,34 @@ impl Replica {
         reached > voters.len() / 2
     }
 
+    /// Of the other voters that can be reached, the one that has most of the log.
+    fn successor(&self) -> Option<MemberId> {
+        let voters = self.parts.driver.conf_state().voters.into_iter().map(MemberId);
+        voters
+            .filter(|id| *id != self.parts.member && self.connected.contains(id))
+            .max_by_key(|id| self.parts.driver.matched(*id))
+    }
+
     /// A change that would be refused goes into the log as a plain command, so that the asking
     /// member is told through it like everybody else.
     pub(super) fn propose_change(&mut self, change: &Bytes, command: &Bytes) {
         let change = MemberChange::decode(change).ok();
+        if self.parts.planted.has(Break::NaiveConfigurationSwap) {
+            self.parts.driver.forget_pending_change();
+        }
         let accepted = change
             .filter(|change| self.parts.membership.read().check(change).is_ok())
             .filter(|change| !self.parts.strict_reconfig_check || self.keeps_quorum(change));
         match accepted {
             // Another change is under way: sent again once it is through.
             Some(_) if self.parts.driver.has_pending_change() => {}
+            // Who goes commits nothing any more: its successor removes it, and the cluster is
+            // never without a leader. Sent again when there is one.
+            Some(MemberChange::Remove(id)) if id == self.parts.member => {
+                if let Some(to) = self.successor() {
+                    self.parts.driver.transfer_leader(to);
+                }
+            }
             Some(change) => {
                 let change = crate::apply::as_raft(&change);
                 self.parts.driver.propose_change(command.clone(), change);

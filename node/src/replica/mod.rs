@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use node_protocol::{Index, MemberId, Status, Term, TraceEvent};
 use parking_lot::{Mutex, RwLock};
-use raft::eraftpb::{Entry, Message};
+use raft::eraftpb::{Entry, EntryType, Message};
 use tokio::sync::oneshot;
 
 use crate::apply::Item;
@@ -329,9 +329,18 @@ impl Replica {
             learners: std::mem::take(&mut status.learners),
         });
         if self.parts.membership.read().removed(self.parts.member) {
-            return Err(Fatal::Removed);
+            // The others may not know yet that this is committed, and need its vote to find out.
+            // It ends when one of them, which does, refuses it.
+            tracing::info!("removed from the cluster, waits until another member says so");
+            self.dial_anew();
         }
         Ok(())
+    }
+
+    /// Ends all connections to peers and makes new ones.
+    fn dial_anew(&mut self) {
+        self.parts.links.set_peers(&BTreeMap::new());
+        self.repeer();
     }
 
     fn repeer(&mut self) {
@@ -350,7 +359,7 @@ impl Replica {
                 let count = self.callers.entry(from).or_default();
                 *count = if connected { *count + 1 } else { count.saturating_sub(1) };
             }
-            Input::Link(news) => self.link(news),
+            Input::Link(news) => self.link(news)?,
             Input::Arrived { message, received } => self.snapshot_arrived(*message, received)?,
             Input::Sent { to, arrived } => self.parts.driver.snapshot_ended(to, arrived),
             Input::Wake | Input::Stop => {}
@@ -358,8 +367,11 @@ impl Replica {
         Ok(())
     }
 
-    fn link(&mut self, news: LinkNews) {
-        let LinkNews { peer, connected, why } = news;
+    fn link(&mut self, news: LinkNews) -> Result<(), Fatal> {
+        let LinkNews { peer, connected, removed, why } = news;
+        if removed {
+            return Err(Fatal::Removed);
+        }
         if connected {
             self.connected.insert(peer);
             if self.leader() == Some(peer) {
@@ -375,6 +387,7 @@ impl Replica {
             }
         }
         self.trace(TraceEvent::Peer { peer, connected, why });
+        Ok(())
     }
 
     fn packet(&mut self, from: MemberId, packet: Packet) -> Result<(), Fatal> {
@@ -418,6 +431,10 @@ impl Replica {
 
     fn tick(&mut self) {
         self.parts.driver.tick();
+        if self.parts.driver.is_forgotten() {
+            // Whoever knows that this member was removed says so when called.
+            self.dial_anew();
+        }
         if self.parts.planted.has(Break::WinWithoutMajority) {
             self.parts.driver.win_without_majority();
         }
@@ -526,7 +543,7 @@ impl Replica {
         self.out.extend(packets(std::mem::take(&mut round.send_first)));
         self.hand_snapshots_over();
         self.send();
-        self.apply(std::mem::take(&mut round.apply));
+        self.apply(std::mem::take(&mut round.apply))?;
         for read in std::mem::take(&mut round.reads) {
             if let Some((index, reads)) = self.reads.confirmed(&read.request_ctx, Index(read.index))
             {
@@ -565,8 +582,7 @@ impl Replica {
         self.out.extend(packets(tail.send));
         self.hand_snapshots_over();
         self.send();
-        self.apply(tail.apply);
-        Ok(())
+        self.apply(tail.apply)
     }
 
     fn persist(&mut self, round: &Round) -> Result<(), Fatal> {
@@ -620,11 +636,33 @@ impl Replica {
         Ok(())
     }
 
-    fn apply(&self, entries: Vec<Entry>) {
-        if !entries.is_empty() {
-            // The apply thread only ends after this one.
-            self.parts.apply.send(Item::Entries(entries)).ok();
+    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), Fatal> {
+        if entries.is_empty() {
+            return Ok(());
         }
+        let is_change = |entry: &&Entry| entry.get_entry_type() != EntryType::EntryNormal;
+        if let Some(change) = entries.iter().rfind(is_change) {
+            self.save_change(change.index)?;
+        }
+        // The apply thread only ends after this one.
+        self.parts.apply.send(Item::Entries(entries)).ok();
+        Ok(())
+    }
+
+    /// Makes durable that a change of the configuration is committed, before it takes effect:
+    /// members that it removed may be gone for ever by the next start, and could not be asked.
+    fn save_change(&mut self, index: u64) -> Result<(), Fatal> {
+        if self.parts.planted.has(Break::NothingPersisted)
+            || self.parts.planted.has(Break::VoteNotPersisted)
+        {
+            return Ok(());
+        }
+        let mut hard_state = self.parts.driver.log().hard_state().clone();
+        hard_state.commit = hard_state.commit.max(index);
+        let batch = Batch { hard_state: Some(&hard_state), ..Batch::default() };
+        self.parts.wal.write_and_sync(batch)?;
+        hit(Failpoint::ChangeCommitted);
+        Ok(())
     }
 
     fn serve(&self, index: Index, reads: Vec<oneshot::Sender<Result<(), Refusal>>>) {

@@ -79,6 +79,9 @@ pub enum CallError {
     /// No answer in time.
     #[error("no answer within {HANDSHAKE_TIMEOUT:?}")]
     TimedOut,
+    /// The called member says that this one was removed from the cluster.
+    #[error("refused: {}", Rejection::Removed)]
+    Removed,
     /// The called member refuses; the text is its own.
     #[error("refused: {0}")]
     Rejected(String),
@@ -193,7 +196,11 @@ pub async fn read_answer(stream: &mut TcpStream) -> Result<Bytes, CallError> {
     let (header, payload) = read_frame(stream).await?;
     match header.kind {
         FrameKind::Welcome => Ok(payload),
-        FrameKind::Reject => Err(CallError::Rejected(String::from_utf8_lossy(&payload).into())),
+        FrameKind::Reject => {
+            let text = String::from_utf8_lossy(&payload);
+            let removed = text == Rejection::Removed.to_string();
+            Err(if removed { CallError::Removed } else { CallError::Rejected(text.into()) })
+        }
         kind => Err(CodecError::Unexpected(kind).into()),
     }
 }

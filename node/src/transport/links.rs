@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::codec::{self, Packet};
-use super::handshake::{Dial, Hello, Identity, Purpose};
+use super::handshake::{CallError, Dial, Hello, Identity, Purpose};
 use crate::metrics::Metrics;
 
 /// Bytes a link may hold back while its socket takes none; more is dropped, newest first.
@@ -38,6 +38,8 @@ pub struct LinkNews {
     pub peer: MemberId,
     /// Whether messages can be sent to it now.
     pub connected: bool,
+    /// It refuses this member because it knows that it was removed.
+    pub removed: bool,
     /// Why not, in a few words.
     pub why: String,
 }
@@ -48,7 +50,7 @@ pub trait Links: Send {
     /// added to `unreachable`.
     fn send(&mut self, packets: &mut Vec<(MemberId, Packet)>, unreachable: &mut Vec<MemberId>);
 
-    /// The peers are these from now on, with their URLs.
+    /// The peers are these from now on, with their URLs; those that are new are dialled.
     fn set_peers(&mut self, peers: &BTreeMap<MemberId, Vec<String>>);
 }
 
@@ -181,13 +183,14 @@ async fn keep_up(
     let mut told = None;
     loop {
         let call = link.ended.run_until_cancelled(dial.call(header, hello)).await;
+        let mut removed = false;
         let why = match call {
             None => return,
             Some(Ok((stream, _))) => {
                 let stream = Arc::new(stream);
                 *link.state.lock() =
                     LinkState { stream: Some(stream.clone()), seq: 1, backlog: Vec::new() };
-                news(LinkNews { peer, connected: true, why: String::new() });
+                news(LinkNews { peer, connected: true, removed: false, why: String::new() });
                 pause = FIRST_PAUSE;
                 let ended = link.ended.run_until_cancelled(serve(&link, &stream)).await;
                 *link.state.lock() = LinkState::default();
@@ -196,11 +199,15 @@ async fn keep_up(
                     Some(error) => format!("connection lost: {error}"),
                 }
             }
-            Some(Err(error)) => error.to_string(),
+            Some(Err(error)) => {
+                removed = matches!(error, CallError::Removed);
+                error.to_string()
+            }
         };
-        if told.as_ref() != Some(&why) {
+        // That it was removed ends this member, so it is told until it is heard.
+        if removed || told.as_ref() != Some(&why) {
             tracing::debug!(peer = %peer, why, "peer not reachable");
-            news(LinkNews { peer, connected: false, why: why.clone() });
+            news(LinkNews { peer, connected: false, removed, why: why.clone() });
             told = Some(why);
         }
         if link.ended.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {

@@ -153,6 +153,10 @@ impl<I: Inbox> Listener<I> {
                 if header.from != from || header.to != self.identity.member {
                     return Err(CodecError::Malformed(header.kind).into());
                 }
+                // It finds out why when it calls again.
+                if self.identity.membership.read().removed(from) {
+                    return Err(CallError::Removed);
+                }
                 let packet = codec::decode(&header, payload)?;
                 if !self.inbox.packet(from, packet).await {
                     return Ok(());

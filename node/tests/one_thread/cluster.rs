@@ -232,7 +232,8 @@ impl Cluster {
             .expect("a member opens what it has");
         let running = self.assemble(opened);
         for other in self.members.iter().map(|member| member.id) {
-            let news = LinkNews { peer: other, connected: true, why: String::new() };
+            let news =
+                LinkNews { peer: other, connected: true, removed: false, why: String::new() };
             running.inbox_in.send(Input::Link(news)).expect("the inbox has room");
             let caller = Input::Caller { from: other, connected: true };
             running.inbox_in.send(caller).expect("the inbox has room");
@@ -367,7 +368,7 @@ impl Cluster {
     /// Tells every member that runs whether it can send to this one.
     fn tell_link(&self, peer: MemberId, connected: bool) {
         for running in self.members.iter().filter_map(|member| member.running.as_ref()) {
-            let news = LinkNews { peer, connected, why: String::new() };
+            let news = LinkNews { peer, connected, removed: false, why: String::new() };
             running.inbox_in.send(Input::Link(news)).expect("the inbox has room");
         }
     }

@@ -167,7 +167,7 @@ impl World {
         (op.0, format!("{outcome:?}")).hash(&mut self.trace);
         self.tell(Event::Returned { op, outcome });
         if !stays || self.random.random_range(0..20) == 0 {
-            let to = self.random.random_range(0..self.members.len());
+            let to = self.seat();
             self.seats[client as usize] = to;
             if to != seat {
                 let (from, to) = (no(seat), no(to));

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use etcd_api::etcdserverpb::RangeRequest;
 use lab_protocol::{Event, ReadBack};
-use node_protocol::{Revision, Role, Status};
+use node::cluster::Membership;
+use node_protocol::{Index, Revision, Role, Status};
 
 use super::{Broken, Member, World, no};
 use crate::plan::Action;
@@ -41,22 +42,32 @@ impl World {
         self.read_back()
     }
 
+    /// Whether all members of the last configuration run, know it, and have applied everything.
     fn is_equal(&self) -> bool {
-        let leader = self.members.iter().find(|member| {
-            let status = &member.last_status;
-            status.role == Role::Leader && status.commit == status.last
-        });
-        let Some(leader) = leader else { return false };
-        let last = leader.last_status.last;
-        self.members.iter().all(|member| {
-            member.running.as_ref().is_some_and(|running| running.progress.applied() == last)
-        })
+        let Some((Status { commit, last, .. }, list)) = self.newest_leader() else { return false };
+        commit == last
+            && list.members().all(|listed| {
+                let member = self.members.iter().find(|member| member.id == listed.id);
+                member.is_some_and(|member| member.has(*last, &list))
+            })
+    }
+
+    /// Of the leader with the highest term, its status and its list of members.
+    fn newest_leader(&self) -> Option<(&Status, Membership)> {
+        let leads = |member: &&Member| member.last_status.role == Role::Leader;
+        let leaders = self.members.iter().filter(leads);
+        let leader = leaders.max_by_key(|member| member.last_status.term)?;
+        Some((&leader.last_status, leader.running.as_ref()?.membership.read().clone()))
     }
 
     fn read_back(&mut self) -> Result<(), Broken> {
         let mut reads = Vec::new();
+        let list = self.newest_leader().map(|(_, list)| list).unwrap_or_default();
         for (place, member) in self.members.iter().enumerate() {
             let Some(running) = &member.running else { continue };
+            if list.get(member.id).is_none() {
+                continue;
+            }
             let store = running.store.read();
             let everything = RangeRequest {
                 key: Bytes::from_static(&[0]),
@@ -87,12 +98,22 @@ impl World {
 }
 
 impl Member {
+    /// Whether it has applied this much, and both its list of members and its votes are these.
+    fn has(&self, last: Index, list: &Membership) -> bool {
+        let Some(running) = &self.running else { return false };
+        running.progress.applied() == last
+            && *running.membership.read() == *list
+            && self.last_status.voters == list.voters()
+            && self.last_status.learners == list.learners()
+    }
+
     /// Itself in a few words.
     fn seen(&self) -> String {
-        let Status { role, term, last, commit, .. } = &*self.last_status;
+        let Status { role, term, last, commit, voters, learners, .. } = &*self.last_status;
         let applied = self.running.as_ref().map(|running| running.progress.applied());
         format!(
-            "{:?} in {term}, last {last}, commit {commit}, applied {applied:?}, paused {}, up {}",
+            "{:?} in {term}, last {last}, commit {commit}, applied {applied:?}, voters {voters:?}, \
+             learners {learners:?}, paused {}, up {}",
             role,
             self.paused,
             self.running.is_some()

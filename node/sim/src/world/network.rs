@@ -11,14 +11,18 @@ use raft::eraftpb::Message;
 use rand::Rng;
 
 use super::{Broken, Due, World, caught, no};
+use crate::member::Wire;
 
 impl World {
     /// Puts what a member sent on its way.
     pub(super) fn collect(&mut self, place: usize, delay: u64) {
-        let (packets, snapshots) = {
-            let mut wire = self.common.wire.lock();
-            (std::mem::take(&mut wire.packets), std::mem::take(&mut wire.snapshots))
-        };
+        let Wire { packets, snapshots, dialled } = std::mem::take(&mut *self.common.wire.lock());
+        for (_, to) in dialled {
+            if let Some(to) = self.members.iter().position(|member| member.id == to) {
+                let at = self.arrival(delay);
+                self.due(at, Due::Dial { from: place, to });
+            }
+        }
         for (from, to, packet) in packets {
             let mut bytes = Vec::new();
             codec::encode(&packet, from, to, 0, &mut bytes);
@@ -51,11 +55,38 @@ impl World {
         if self.cut.contains(&(from, to)) {
             return;
         }
+        if self.is_refused(from, to) {
+            return;
+        }
         let from = self.members[from].id;
         if let Some(running) = &self.members[to].running {
             running.tell(Input::Packet { from, packet });
             self.wake(to);
         }
+    }
+
+    /// A member calls another, and is told if that one does not want it.
+    pub(super) fn dial(&mut self, from: usize, to: usize) {
+        if !self.cut.contains(&(from, to)) {
+            self.is_refused(from, to);
+        }
+    }
+
+    /// Whether a member is refused by one that knows that it was removed; it hears why, if there
+    /// is a way back.
+    fn is_refused(&mut self, from: usize, to: usize) -> bool {
+        let Some(running) = &self.members[to].running else { return false };
+        if !running.membership.read().removed(self.members[from].id) {
+            return false;
+        }
+        let peer = self.members[to].id;
+        if let (false, Some(caller)) = (self.cut.contains(&(to, from)), &self.members[from].running)
+        {
+            let why = String::new();
+            caller.tell(Input::Link(LinkNews { peer, connected: false, removed: true, why }));
+            self.wake(from);
+        }
+        true
     }
 
     /// Carries a snapshot over, through the shipped reader and writer.
@@ -113,7 +144,7 @@ impl World {
         for place in (0..self.members.len()).filter(|place| *place != of) {
             if let Some(running) = &self.members[place].running {
                 let why = String::new();
-                running.tell(Input::Link(LinkNews { peer, connected, why }));
+                running.tell(Input::Link(LinkNews { peer, connected, removed: false, why }));
                 running.tell(Input::Caller { from: peer, connected });
                 self.wake(place);
             }
