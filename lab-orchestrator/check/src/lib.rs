@@ -30,7 +30,7 @@
 //! promises do not reach across it, but what was found broken before stays broken.
 //!
 //! Left out on purpose: searching for an order of operations. The cluster gives every write its
-//! revision, so the order is known and checking it is exact.
+//! revision, so the order is known and checking it is exact. The tests search, for a second opinion.
 
 mod bootstrap;
 mod clients;

@@ -35,7 +35,8 @@
 //! A search for an order (Wing and Gong 1993, with Lowe's memory of what was tried, 2017) places
 //! those too. A search that does not look at revisions sees less in turn: the order in which two
 //! overlapping writes made their revisions, a revision that was left out or used twice, a read
-//! whose value is right and whose revision is not.
+//! whose value is right and whose revision is not. `tests/second_opinion` holds this check and such
+//! searches to that, over thousands of small histories: wherever both can judge, they agree.
 //!
 //! Left out on purpose: why an operation failed (that a compacted revision is refused is for the
 //! member's own tests), and reads of old revisions, which no client of the lab asks.
