@@ -17,7 +17,7 @@ struct Gate {
     run: fn(&[String]) -> Result<()>,
 }
 
-const GATES: [Gate; 13] = [
+const GATES: [Gate; 14] = [
     Gate {
         name: "clean-clone",
         shows: "a fresh clone builds the lab and shows a leader (network; about eight minutes)",
@@ -56,6 +56,11 @@ const GATES: [Gate; 13] = [
         name: "crash",
         shows: "1,000 crashes at every failpoint and 200 power losses, under load, judged",
         run: crash,
+    },
+    Gate {
+        name: "check",
+        shows: "a million operations, some unknown, are judged in two seconds; a violation is named",
+        run: check,
     },
     Gate {
         name: "bench",
@@ -130,6 +135,12 @@ fn raft_lab(command: &str, usual: &[&str], arguments: &[String]) -> Result<()> {
 fn crash(arguments: &[String]) -> Result<()> {
     breaks::build()?;
     crashes::plain().with(arguments.iter().cloned()).run()
+}
+
+/// Judges a made history against the clock; arguments go to the example `million` of `lab-check`.
+fn check(arguments: &[String]) -> Result<()> {
+    let million = Plain::cargo("run --release --package lab-check --example million --");
+    million.with(arguments.iter().cloned()).run()
 }
 
 /// Performs a scenario on members with a bug planted in them: its verdict has to be red.

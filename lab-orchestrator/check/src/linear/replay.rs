@@ -6,7 +6,6 @@ use super::gaps::Gaps;
 use super::keys::Keys;
 use super::rows::{Found, Rows};
 use super::run::{Broken, Run, Who, made};
-use crate::history::Operation;
 
 /// Replays all writes in the order of their revisions, and behind each revision its reads.
 pub(super) fn replay<'a>(
@@ -15,16 +14,16 @@ pub(super) fn replay<'a>(
     gaps: &'a Gaps<'a>,
 ) -> Result<(), Broken> {
     let mut replay = Replay { run, keys, rows: Rows::new(run, keys, gaps) };
-    for Step { at, who, seen, .. } in steps(run, gaps) {
+    for Step { at, who, reads: _ } in steps(run, gaps) {
         match who {
             Who::Start => {}
             Who::ReadBack(place) => replay.read_back(place)?,
+            Who::Operation(place) if run.operations()[place].happened() => {
+                replay.operation(place, at)?;
+            }
             Who::Operation(place) => {
-                let operation = &run.operations()[place];
-                match seen {
-                    Some(seen) => replay.placed(operation, at, who, seen)?,
-                    None => replay.operation(operation, at, who)?,
-                }
+                let (_, key, value) = gaps.placed[&at];
+                replay.placed(place, at, (key, value))?;
             }
         }
     }
@@ -32,15 +31,13 @@ pub(super) fn replay<'a>(
 }
 
 /// Something that stands at a revision.
-struct Step<'a> {
+struct Step {
     at: i64,
     reads: bool,
     who: Who,
-    /// Of an unknown write, the key and the value that were seen.
-    seen: Option<(&'a str, &'a str)>,
 }
 
-fn steps<'a>(run: Run<'a>, gaps: &Gaps<'a>) -> Vec<Step<'a>> {
+fn steps(run: Run<'_>, gaps: &Gaps<'_>) -> Vec<Step> {
     let mut steps = Vec::with_capacity(run.operations().len());
     for (place, operation) in run.operations().iter().enumerate() {
         let has_place = match operation.call {
@@ -49,14 +46,14 @@ fn steps<'a>(run: Run<'a>, gaps: &Gaps<'a>) -> Vec<Step<'a>> {
         };
         if let (true, Some(at)) = (has_place, operation.revision()) {
             let (reads, who) = (made(operation).is_none(), Who::Operation(place));
-            steps.push(Step { at, reads, who, seen: None });
+            steps.push(Step { at, reads, who });
         }
     }
-    for (&at, &(who, key, value)) in &gaps.placed {
-        steps.push(Step { at, reads: false, who, seen: Some((key, value)) });
+    for (&at, &(who, _, _)) in &gaps.placed {
+        steps.push(Step { at, reads: false, who });
     }
     for (place, (_, read)) in run.read_backs.iter().enumerate() {
-        steps.push(Step { at: read.revision, reads: true, who: Who::ReadBack(place), seen: None });
+        steps.push(Step { at: read.revision, reads: true, who: Who::ReadBack(place) });
     }
     steps.sort_by_key(|step| (step.at, step.reads));
     steps
@@ -70,23 +67,24 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     /// An operation that is known to have happened.
-    fn operation(&mut self, operation: &'a Operation, at: i64, who: Who) -> Result<(), Broken> {
+    fn operation(&mut self, place: usize, at: i64) -> Result<(), Broken> {
+        let (operation, who) = (&self.run.operations()[place], Who::Operation(place));
         let answer = operation.acknowledged().map(|(_, answer)| answer);
         match (&operation.call, answer, operation.transacted()) {
-            (Call::Put { key, value }, Some(_), _) => {
-                self.rows.put(self.keys.number(key), at, value, 0, who);
+            (Call::Put { key: _, value }, Some(_), _) => {
+                self.rows.put(self.keys.own(place), at, value, 0, who);
                 Ok(())
             }
-            (Call::Get { key, .. }, Some(Answer { value, .. }), _) => {
+            (Call::Get { .. }, Some(Answer { value, .. }), _) => {
                 let found = value.as_ref().map(|(value, revision)| Found {
                     value,
                     revision: *revision,
                     more: None,
                 });
-                self.rows.sight(self.keys.number(key), at, found, who)
+                self.rows.sight(self.keys.own(place), at, found, who)
             }
-            (Call::Delete { key }, Some(answer), _) => {
-                let key = self.keys.number(key);
+            (Call::Delete { key: _ }, Some(answer), _) => {
+                let key = self.keys.own(place);
                 match answer.number {
                     0 => self.rows.sight(key, at, None, who),
                     said => self.rows.delete(key..key + 1, at, said, who),
@@ -207,16 +205,11 @@ impl<'a> Replay<'a> {
     }
 
     /// An unknown write that made this revision, for a value of it was seen there.
-    fn placed(
-        &mut self,
-        operation: &'a Operation,
-        at: i64,
-        who: Who,
-        seen: (&str, &str),
-    ) -> Result<(), Broken> {
+    fn placed(&mut self, place: usize, at: i64, seen: (&str, &str)) -> Result<(), Broken> {
+        let (operation, who) = (&self.run.operations()[place], Who::Operation(place));
         match &operation.call {
-            Call::Put { key, value } => {
-                self.rows.put(self.keys.number(key), at, value, 0, who);
+            Call::Put { key: _, value } => {
+                self.rows.put(self.keys.own(place), at, value, 0, who);
                 Ok(())
             }
             Call::Txn { compare, then, otherwise } => {

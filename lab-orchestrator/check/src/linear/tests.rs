@@ -1,9 +1,12 @@
 //! Histories, right and wrong, and what is said of each.
 
 use super::Linearizable;
+use crate::Check as _;
 use crate::script::{Script, check};
 use lab_protocol::Judgement::{Invalid, Unknown, Valid};
-use lab_protocol::{Call, Compare, CompareResult, CompareTarget, KeyRange, Row, TxnOp, TxnResult};
+use lab_protocol::{
+    Call, Compare, CompareResult, CompareTarget, Event, KeyRange, Row, TxnOp, TxnResult,
+};
 
 /// k = one at revision 2, then k = two at revision 3.
 fn two_puts() -> Script {
@@ -117,6 +120,33 @@ fn every_rule_bites_and_names_the_operation() {
         println!("{what}");
         judge(script, Invalid, needle);
     }
+}
+
+#[test]
+fn a_violation_is_explained_by_the_two_operations_that_contradict_each_other() {
+    let stale = two_puts().get(3, 3, "x", false).ok(3, 3, None).get(4, 1, "k", false).ok(
+        4,
+        3,
+        Some(("one", 2)),
+    );
+    let mut check = Linearizable::new(3);
+    for event in &stale.events {
+        check.observe(event);
+    }
+    let result = check.verdict();
+    assert_eq!(
+        result.because,
+        "operation 4 (read of k through m1) at revision 3 saw k of revision 2, but operation 2 \
+         (put k through m2) had made revision 3 of k"
+    );
+    let told = |op: u64| {
+        let of = |event: &Event| match event {
+            Event::Invoked { op, .. } | Event::Returned { op, .. } => op.0,
+            _ => 0,
+        };
+        stale.events.iter().filter(move |told| of(&told.event) == op).map(|told| told.seq)
+    };
+    assert_eq!(result.evidence, told(2).chain(told(4)).collect::<Vec<_>>());
 }
 
 #[test]
