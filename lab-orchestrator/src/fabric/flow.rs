@@ -141,9 +141,7 @@ impl Flow {
         };
         let bytes = self.input.split_to(length).freeze();
         let number = self.wires.number();
-        self.wire.sent.fetch_add(1, Ordering::AcqRel);
         let fate = if self.condition == LinkCondition::Cut {
-            self.wire.lost.fetch_add(1, Ordering::AcqRel);
             self.wire.bytes.fetch_add(length as u64, Ordering::AcqRel);
             Fate::Lost(LostWhy::Cut)
         } else {
@@ -151,7 +149,14 @@ impl Flow {
         };
         let FrameHeader { kind, reject, entries, term, index, .. } = header;
         let numbers = Numbers { kind, reject, entries, term, index };
-        self.wires.report(WireEvent::Sent(numbers.message(number, self.wire.link, length, fate)));
+        let sent = WireEvent::Sent(numbers.message(number, self.wire.link, length, fate));
+        if !self.wires.report(sent) {
+            self.wire.unreported.fetch_add(1, Ordering::AcqRel);
+        }
+        // Only what was put on the link is lost: it is counted behind its report.
+        if matches!(fate, Fate::Lost(_)) {
+            self.wire.lost.fetch_add(1, Ordering::AcqRel);
+        }
         true
     }
 

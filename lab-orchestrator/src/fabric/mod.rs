@@ -17,9 +17,9 @@
 //! | delayed | forwarded later, in order | forwarded later, in order | takes both delays |
 //!
 //! Invariants: connections stay established under every condition; a link's condition belongs to
-//! the link and survives its members' restarts; for each link `sent == landed + lost + under way`
-//! at all times, whether or not the journal could take an event for each message; a condition and
-//! the messages it decided are reported in their true order.
+//! the link and survives its members' restarts; a message is reported, or counted as unreported,
+//! before it is counted as landed or lost; a condition and the messages it decided are reported in
+//! their true order.
 
 mod fault;
 mod flow;
@@ -34,7 +34,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use lab_protocol::{Link, LinkCondition, LinkTraffic, MemberNo};
+use lab_protocol::{Link, LinkCondition, MemberNo};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -59,12 +59,29 @@ pub struct Endpoint {
     pub peer_port: u16,
 }
 
+/// What came of the messages of one link. How many were put on it is known to whoever counts the
+/// reports: they and [`unreported`](Self::unreported) together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// Which link.
+    pub link: Link,
+    /// Messages delivered.
+    pub landed: u64,
+    /// Messages lost.
+    pub lost: u64,
+    /// Bytes put on it, handshakes and snapshots included.
+    pub bytes: u64,
+    /// Messages put on it that were not reported one by one, because nobody took reports in time.
+    pub unreported: u64,
+}
+
 /// The fabric. When it is dropped, every connection ends.
 #[derive(Debug)]
 pub struct Fabric {
     wires: Arc<Wires>,
     proxies: BTreeMap<MemberNo, SocketAddr>,
-    tasks: TaskTracker,
+    listeners: TaskTracker,
+    connections: TaskTracker,
     ended: CancellationToken,
 }
 
@@ -77,21 +94,21 @@ impl Fabric {
         events: mpsc::Sender<WireEvent>,
     ) -> io::Result<Self> {
         let wires = Arc::new(Wires::new(endpoints, seed, clock, events));
-        let tasks = TaskTracker::new();
+        let (listeners, connections) = (TaskTracker::new(), TaskTracker::new());
         let ended = CancellationToken::new();
         let mut proxies = BTreeMap::new();
         for endpoint in endpoints {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             proxies.insert(endpoint.member, listener.local_addr()?);
-            tasks.spawn(socks::listen(
+            listeners.spawn(socks::listen(
                 listener,
                 endpoint.member,
                 wires.clone(),
-                tasks.clone(),
+                connections.clone(),
                 ended.clone(),
             ));
         }
-        Ok(Self { wires, proxies, tasks, ended })
+        Ok(Self { wires, proxies, listeners, connections, ended })
     }
 
     /// The name by which peers call a member.
@@ -110,14 +127,9 @@ impl Fabric {
         self.wires.links.get(&link).is_some_and(|wire| self.wires.set(wire, condition))
     }
 
-    /// What went over each link so far, ascending.
-    pub fn traffic(&self) -> Vec<LinkTraffic> {
-        self.wires.links.values().map(|wire| wire.traffic()).collect()
-    }
-
-    /// Messages that were not reported one by one because nobody took them in time.
-    pub fn unreported(&self) -> u64 {
-        self.wires.unreported()
+    /// What came of the messages of each link so far, ascending.
+    pub fn counts(&self) -> Vec<LinkCounts> {
+        self.wires.links.values().map(|wire| wire.counts()).collect()
     }
 
     /// Ends every connection from and to a member whose process has ended; what was under way is
@@ -126,7 +138,19 @@ impl Fabric {
         self.wires.hang_up(member);
     }
 
-    /// Opens every link, unreported, and counts from zero. Every process must have ended.
+    /// Ends every connection, and waits until all that came of it is reported and counted. Every
+    /// process must have ended, so that nobody connects anew.
+    pub async fn hang_up(&self) {
+        for member in self.proxies.keys() {
+            self.wires.hang_up(*member);
+        }
+        self.connections.close();
+        self.connections.wait().await;
+        self.connections.reopen();
+    }
+
+    /// Opens every link, unreported, and counts from zero. Nothing may be connected: see
+    /// [`hang_up`](Self::hang_up).
     pub fn start_over(&self) {
         for wire in self.wires.links.values() {
             wire.reset();
@@ -136,8 +160,10 @@ impl Fabric {
     /// Ends every connection and listener.
     pub async fn close(self) {
         self.ended.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        for tasks in [&self.listeners, &self.connections] {
+            tasks.close();
+            tasks.wait().await;
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn listen(
     listener: TcpListener,
     from: MemberNo,
     wires: Arc<Wires>,
-    tasks: TaskTracker,
+    connections: TaskTracker,
     ended: CancellationToken,
 ) {
     let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
@@ -63,7 +63,7 @@ pub(super) async fn listen(
         match accepted {
             Ok((stream, _)) => {
                 let (wires, ended) = (wires.clone(), ended.clone());
-                tasks.spawn(async move {
+                connections.spawn(async move {
                     let _place = place;
                     let sender = wires.process(from);
                     tokio::select! {

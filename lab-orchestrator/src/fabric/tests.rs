@@ -1,5 +1,6 @@
 //! Tests of the fabric over real sockets: two members that speak frames to each other.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use lab_protocol::{Fate, Link, LinkCondition, LostWhy, MemberNo};
@@ -10,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::{Endpoint, Fabric, WIRE_EVENTS, WireEvent};
+use super::{Endpoint, Fabric, LinkCounts, WIRE_EVENTS, WireEvent};
 use crate::clock::RunClock;
 
 const M1: MemberNo = MemberNo(1);
@@ -22,6 +23,10 @@ const BACK: Link = Link { from: M2, to: M1 };
 struct Pair {
     fabric: Fabric,
     events: mpsc::Receiver<WireEvent>,
+    /// Reported, not yet looked at.
+    reported: VecDeque<WireEvent>,
+    /// Messages over m1>m2 that were reported.
+    sent: u64,
     proxy: String,
     m2: TcpListener,
 }
@@ -35,7 +40,7 @@ impl Pair {
         let fabric =
             Fabric::open(&endpoints, 7, RunClock::start(), sender).await.expect("it opens");
         let proxy = fabric.proxy_url(M1).expect("m1 has a proxy").replace("socks5://", "");
-        Self { fabric, events, proxy, m2 }
+        Self { fabric, events, reported: VecDeque::new(), sent: 0, proxy, m2 }
     }
 
     /// Asks m1's proxy for a name; the reply's code and the connection.
@@ -63,17 +68,30 @@ impl Pair {
     }
 
     async fn event(&mut self) -> WireEvent {
-        let event = timeout(Duration::from_secs(5), self.events.recv()).await;
-        event.expect("something is reported").expect("the fabric lives")
+        if self.reported.is_empty() {
+            let event = timeout(Duration::from_secs(5), self.events.recv()).await;
+            let event = event.expect("something is reported").expect("the fabric lives");
+            self.hear(event);
+        }
+        self.reported.pop_front().expect("just heard")
+    }
+
+    fn hear(&mut self, event: WireEvent) {
+        self.sent += u64::from(matches!(event, WireEvent::Sent(message) if message.link == FORTH));
+        self.reported.push_back(event);
     }
 
     /// Waits until what went over m1>m2 is this: sent, landed, lost.
-    async fn counts(&self, expected: (u64, u64, u64)) {
+    async fn counts(&mut self, expected: (u64, u64, u64)) {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            let traffic = self.fabric.traffic()[0];
-            let seen = (traffic.sent, traffic.landed, traffic.lost);
-            assert!(traffic.sent >= traffic.landed + traffic.lost, "{traffic:?}");
+            let counts = self.fabric.counts()[0];
+            while let Ok(event) = self.events.try_recv() {
+                self.hear(event);
+            }
+            let seen = (self.sent, counts.landed, counts.lost);
+            assert!(self.sent >= counts.landed + counts.lost, "{seen:?}");
+            assert_eq!(counts.unreported, 0, "the channel has room");
             if seen == expected {
                 return;
             }
@@ -156,9 +174,10 @@ async fn messages_pass_are_seen_and_are_counted() {
         assert!(matches!(message.fate, Fate::Lands { .. }));
     }
     pair.counts((2, 2, 0)).await;
-    let bytes = pair.fabric.traffic()[0].bytes;
-    assert_eq!(bytes, 72 + 40 + 72 + 72 + 5_000, "handshake included");
-    assert_eq!(pair.fabric.traffic()[1].sent, 0, "a handshake is no message");
+    let [forth, back] = pair.fabric.counts()[..] else { panic!("two links") };
+    assert_eq!(forth.bytes, 72 + 40 + 72 + 72 + 5_000, "handshake included");
+    assert_eq!((back.landed, back.bytes), (0, 72), "a handshake is no message");
+    assert!(pair.reported.is_empty(), "nothing else is a message");
 }
 
 #[tokio::test]
@@ -188,7 +207,7 @@ async fn a_cut_loses_messages_one_way_and_keeps_the_connection() {
 
 #[tokio::test]
 async fn handshakes_and_snapshots_wait_for_healing() {
-    let pair = Pair::new().await;
+    let mut pair = Pair::new().await;
     let (mut m1, mut m2) = pair.connect().await;
     pair.fabric.set(FORTH, LinkCondition::Cut);
     m1.write_all(&frame(FrameKind::SnapshotHead, 1, 10)).await.expect("written");
@@ -258,7 +277,7 @@ async fn a_delayed_link_delivers_later_in_order_and_a_cut_loses_what_flies() {
     pair.fabric.set(FORTH, LinkCondition::Cut);
     pair.counts((25, 20, 5)).await;
     let mut lost = 0;
-    while let Ok(event) = pair.events.try_recv() {
+    for event in pair.reported {
         lost += u32::from(matches!(event, WireEvent::Lost { why: LostWhy::Cut, .. }));
     }
     assert_eq!(lost, 5);
@@ -292,11 +311,9 @@ async fn when_a_process_ends_what_flew_is_lost_and_faults_stay() {
 
 #[tokio::test]
 async fn a_member_that_is_down_refuses() {
-    let pair = Pair::new().await;
-    let Pair { fabric: _fabric, m2, proxy, events } = pair;
-    drop(m2);
-    let m2 = TcpListener::bind(("127.0.0.1", 0)).await.expect("another port");
-    let pair = Pair { fabric: _fabric, events, proxy, m2 };
+    let mut pair = Pair::new().await;
+    let elsewhere = TcpListener::bind(("127.0.0.1", 0)).await.expect("another port");
+    drop(std::mem::replace(&mut pair.m2, elsewhere));
     assert_eq!(pair.ask("m2.test", 2380).await.0, 5);
 }
 
@@ -316,4 +333,21 @@ async fn passing_through_costs_next_to_nothing() {
     // Both ends, the fabric and an unoptimised build share this one thread; it is far less where
     // it counts. What this guards is a timer or Nagle's algorithm creeping in.
     assert!(slowest[150] < Duration::from_millis(2), "{:?}", slowest[150]);
+}
+
+#[tokio::test]
+async fn hanging_up_leaves_nothing_to_be_counted_later() {
+    let mut pair = Pair::new().await;
+    let (mut m1, _m2) = pair.connect().await;
+    pair.fabric.set(FORTH, LinkCondition::Delayed { millis: 30_000, jitter_millis: 0 });
+    for seq in 1..=5 {
+        m1.write_all(&frame(FrameKind::Append, seq, 10)).await.expect("written");
+    }
+    pair.counts((5, 0, 0)).await;
+    pair.fabric.hang_up().await;
+    assert_eq!(pair.fabric.counts()[0].lost, 5, "what was under way is lost, and counted");
+    pair.fabric.start_over();
+    tokio::task::yield_now().await;
+    let LinkCounts { landed, lost, bytes, unreported, .. } = pair.fabric.counts()[0];
+    assert_eq!((landed, lost, bytes, unreported), (0, 0, 0, 0));
 }

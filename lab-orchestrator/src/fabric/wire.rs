@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lab_protocol::{Link, LinkCondition, LinkTraffic, LostWhy, MemberNo, Message};
+use lab_protocol::{Link, LinkCondition, LostWhy, MemberNo, Message};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Endpoint, Fabric, VIRTUAL_PORT};
+use super::{Endpoint, Fabric, LinkCounts, VIRTUAL_PORT};
 use crate::clock::RunClock;
 
 /// Places in the channel that messages leave for changes of a condition: enough for every link of
@@ -48,7 +48,6 @@ pub(super) struct Wires {
     /// Cancelled when the member's process ends, and then replaced.
     processes: Mutex<BTreeMap<MemberNo, CancellationToken>>,
     events: mpsc::Sender<WireEvent>,
-    unreported: AtomicU64,
     next_number: AtomicU64,
 }
 
@@ -58,7 +57,8 @@ pub(super) struct LinkWire {
     pub(super) link: Link,
     /// Whoever decides about a message holds this borrowed until the message is reported.
     pub(super) condition: watch::Sender<LinkCondition>,
-    pub(super) sent: AtomicU64,
+    /// Messages put on the link without a report of each.
+    pub(super) unreported: AtomicU64,
     pub(super) landed: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -88,7 +88,6 @@ impl Wires {
                 endpoints.iter().map(|e| (e.member, CancellationToken::new())).collect(),
             ),
             events,
-            unreported: AtomicU64::new(0),
             next_number: AtomicU64::new(1),
         }
     }
@@ -137,15 +136,9 @@ impl Wires {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Reports what happened to a message, or counts that it could not.
-    pub(super) fn report(&self, event: WireEvent) {
-        if self.events.capacity() <= ROOM_FOR_CHANGES || self.events.try_send(event).is_err() {
-            self.unreported.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn unreported(&self) -> u64 {
-        self.unreported.load(Ordering::Relaxed)
+    /// Reports what happened to a message, if there is room to.
+    pub(super) fn report(&self, event: WireEvent) -> bool {
+        self.events.capacity() > ROOM_FOR_CHANGES && self.events.try_send(event).is_ok()
     }
 }
 
@@ -154,25 +147,25 @@ impl LinkWire {
         Self {
             link,
             condition: watch::Sender::new(LinkCondition::Open),
-            sent: AtomicU64::new(0),
+            unreported: AtomicU64::new(0),
             landed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
     }
 
-    /// The counts. What is read later can only be larger: `sent` is read last, so that no count
-    /// claims more messages than were put on the link.
-    pub(super) fn traffic(&self) -> LinkTraffic {
+    /// The counts. What is read later can only be larger: `unreported` is read last, so that
+    /// nothing has landed or is lost that was neither reported nor is in it.
+    pub(super) fn counts(&self) -> LinkCounts {
         let landed = self.landed.load(Ordering::Acquire);
         let lost = self.lost.load(Ordering::Acquire);
         let bytes = self.bytes.load(Ordering::Acquire);
-        let sent = self.sent.load(Ordering::Acquire);
-        LinkTraffic { link: self.link, sent, landed, lost, bytes }
+        let unreported = self.unreported.load(Ordering::Acquire);
+        LinkCounts { link: self.link, landed, lost, bytes, unreported }
     }
 
     pub(super) fn reset(&self) {
-        for count in [&self.sent, &self.landed, &self.lost, &self.bytes] {
+        for count in [&self.unreported, &self.landed, &self.lost, &self.bytes] {
             count.store(0, Ordering::Release);
         }
         self.condition.send_replace(LinkCondition::Open);

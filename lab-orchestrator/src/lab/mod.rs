@@ -19,6 +19,7 @@
 mod decide;
 mod pending;
 mod plan;
+mod traffic;
 mod turn;
 
 pub use decide::{Effect, decide};

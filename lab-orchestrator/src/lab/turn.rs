@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab_protocol::{
-    Command, CommandId, Ended, Event, LinkCondition, LinkTraffic, MemberNo, MemberPlan, Process,
-    WorkloadSpec,
+    Command, CommandId, Ended, Event, LinkCondition, MemberNo, MemberPlan, Process, WorkloadSpec,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -16,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::decide::{Effect, decide};
 use super::pending::{Await, Pending, Underway};
 use super::plan::run_name;
+use super::traffic::Traffic;
 use crate::clients::{CLIENT_EVENTS, ClientSeat, Clients, MakeClients};
 use crate::clock::wall_millis;
 use crate::engine::{MemberSeat, RaftNode};
-use crate::fabric::{Fabric, WireEvent};
+use crate::fabric::{Fabric, LinkCounts, WireEvent};
 use crate::handle::{Request, SubmitError};
 use crate::journal::JournalWriter;
 use crate::observer::{Expect, Observer};
@@ -89,8 +89,7 @@ pub(super) struct Loop {
     starting: BTreeSet<MemberNo>,
     /// Until every process has ended and the new cluster is started.
     starting_over: bool,
-    /// What was last told of each link.
-    told: Vec<LinkTraffic>,
+    traffic: Traffic,
     traffic_at: Option<Instant>,
 }
 
@@ -119,7 +118,7 @@ impl Loop {
             tokens: BTreeMap::new(),
             starting: BTreeSet::new(),
             starting_over: false,
-            told: Vec::new(),
+            traffic: Traffic::default(),
             traffic_at: None,
         }
     }
@@ -152,11 +151,11 @@ impl Loop {
                     }
                 }
                 Heard::Reported(events) => self.reported(events),
-                Heard::Process(Some(event)) => self.process(event).await,
+                Heard::Process(Some(event)) => self.process(event, &mut inputs).await,
                 // The supervisor's thread is gone, and with it every process.
                 Heard::Process(None) => break,
                 Heard::ReadBack { id, complete } => self.read_back(id, complete),
-                Heard::TrafficDue => self.traffic(),
+                Heard::TrafficDue => self.tell_traffic(&mut inputs),
             }
         }
         self.finish(inputs).await;
@@ -199,7 +198,7 @@ impl Loop {
             let seat = ClientSeat { members: parts.plans.clone(), seed: parts.seed, events };
             Seated { clients: make(seat), reports }
         });
-        self.told = parts.fabric.traffic();
+        self.traffic = Traffic::default();
         self.append(event);
     }
 
@@ -244,7 +243,7 @@ impl Loop {
                     Err(why) => self.settled(id, reply, Err(why)),
                 }
                 self.drain_wires(inputs);
-                self.go_on_starting_over().await;
+                self.go_on_starting_over(inputs).await;
             }
         }
     }
@@ -396,7 +395,7 @@ impl Loop {
     }
 
     /// The second half of starting over: nothing runs any more.
-    async fn started_over(&mut self) {
+    async fn started_over(&mut self, inputs: &mut Inputs) {
         self.end_clients().await;
         self.starting_over = false;
         self.tokens.clear();
@@ -416,6 +415,9 @@ impl Loop {
             let text = format!("the lab could not start over: {}", in_full(&error));
             self.append(Event::Note { text });
         }
+        // What came of the old cluster's messages belongs to the old run.
+        self.parts.fabric.hang_up().await;
+        self.tell_traffic(inputs);
         self.parts.fabric.start_over();
         self.begin(run, token);
         // It is done when every process of the new cluster runs.
@@ -452,7 +454,7 @@ impl Loop {
         })
     }
 
-    async fn process(&mut self, event: ProcessEvent) {
+    async fn process(&mut self, event: ProcessEvent, inputs: &mut Inputs) {
         let observer = &self.parts.observer;
         let (member, process, note) = match event {
             ProcessEvent::Up { member, pid } | ProcessEvent::Resumed { member, pid } => {
@@ -475,13 +477,13 @@ impl Loop {
         if let Some(text) = note {
             self.append(Event::Note { text });
         }
-        self.go_on_starting_over().await;
+        self.go_on_starting_over(inputs).await;
     }
 
     /// When the lab starts over: starts the new cluster once nothing of the old one runs.
-    async fn go_on_starting_over(&mut self) {
+    async fn go_on_starting_over(&mut self, inputs: &mut Inputs) {
         if self.starting_over && self.running().is_empty() {
-            self.started_over().await;
+            self.started_over(inputs).await;
         }
     }
 
@@ -498,29 +500,18 @@ impl Loop {
             return;
         }
         for event in events {
-            self.append(match event {
-                WireEvent::Sent(message) => Event::Message(message),
-                WireEvent::Lost { number, why } => Event::MessageLost { number, why },
-                WireEvent::Changed { link, condition } => Event::LinkChanged { link, condition },
-            });
+            let event = self.traffic.hear(event);
+            self.append(event);
         }
         self.traffic_at.get_or_insert_with(|| Instant::now() + TRAFFIC_EVERY);
     }
 
     /// Tells what went over the links that changed; again later if something is under way.
-    fn traffic(&mut self) {
-        let now = self.parts.fabric.traffic();
-        let changed: Vec<_> = now
-            .iter()
-            .zip(&self.told)
-            .filter(|(now, told)| now != told)
-            .map(|(now, _)| *now)
-            .collect();
-        let under_way = now.iter().any(|link| link.sent != link.landed + link.lost);
-        self.told = now;
-        if !changed.is_empty() {
-            self.append(Event::Traffic { links: changed });
+    fn tell_traffic(&mut self, inputs: &mut Inputs) {
+        for event in self.traffic.settle(&self.parts.fabric, &mut inputs.wires) {
+            self.append(event);
         }
+        let under_way = self.traffic.is_under_way();
         self.traffic_at = under_way.then(|| Instant::now() + TRAFFIC_EVERY);
     }
 
@@ -586,8 +577,7 @@ impl Loop {
             }
             self.end_clients().await;
         }
-        let links: Vec<_> = self.told.iter().map(|told| told.link).collect();
-        for link in links {
+        for LinkCounts { link, .. } in self.parts.fabric.counts() {
             self.parts.fabric.set(link, LinkCondition::Open);
             self.drain_wires(&mut inputs);
         }
@@ -595,8 +585,8 @@ impl Loop {
             pending.reply.send(Err(SubmitError::Ended)).ok(); // Who asked has left already.
         }
         self.stop_all(&mut inputs).await;
-        self.drain_wires(&mut inputs);
-        self.traffic();
+        self.parts.fabric.hang_up().await;
+        self.tell_traffic(&mut inputs);
         self.append(Event::RunEnded);
         self.journal.publish();
         let Parts { supervisor, fabric, .. } = self.parts;
@@ -621,7 +611,7 @@ impl Loop {
                     }
                 };
                 match event {
-                    Ok(Some(event)) => self.process(event).await,
+                    Ok(Some(event)) => self.process(event, inputs).await,
                     Ok(None) | Err(_) => break,
                 }
             }
