@@ -17,6 +17,7 @@ mod command;
 mod event;
 mod lab_state;
 mod operation;
+pub mod recording;
 pub mod scenario;
 mod socket;
 mod transaction;

@@ -8,6 +8,7 @@ fn the_house_stands() {
         &[
             ("socket", 4),
             ("lab_state", 3),
+            ("recording", 3),
             ("event", 2),
             ("command", 1),
             ("operation", 1),
