@@ -10,6 +10,9 @@ use crate::{
     WatchResponse, WorkloadSpec,
 };
 
+/// The engine of a run without processes: a cluster in one thread, with made-up time.
+pub const SIMULATION: &str = "simulation";
+
 /// An event with its number and time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbered {
@@ -51,7 +54,7 @@ pub enum Event {
         seed: u64,
         /// Version of the lab.
         version: String,
-        /// The program the members run, such as `raft-node 0.1.0`.
+        /// The program the members run, such as `raft-node 0.1.0`, or [`SIMULATION`].
         engine: String,
         /// The cluster token.
         token: String,
@@ -149,7 +152,7 @@ pub enum Process {
     /// Not started yet.
     #[default]
     Planned,
-    /// Runs.
+    /// Runs; the number is 0 in a simulation, which has no processes.
     Up { pid: u32 },
     /// Stopped by SIGSTOP.
     Paused { pid: u32 },
@@ -242,6 +245,8 @@ pub enum LostWhy {
     ReceiverDown,
     /// The sender's process ended while the message was under way.
     SenderDown,
+    /// The network lost it, for no better reason.
+    Chance,
 }
 
 impl fmt::Display for LostWhy {
@@ -250,6 +255,7 @@ impl fmt::Display for LostWhy {
             Self::Cut => "the link is cut",
             Self::ReceiverDown => "the receiver is down",
             Self::SenderDown => "the sender is down",
+            Self::Chance => "the network lost it",
         })
     }
 }

@@ -29,7 +29,7 @@ pub use node_protocol;
 pub use command::{Command, Grudge, WorkloadSpec};
 pub use event::{
     By, CommandId, Ended, Event, Fate, Feed, LinkCondition, LinkTraffic, LostWhy, MemberPlan,
-    Message, Numbered, Process, ReadBack,
+    Message, Numbered, Process, ReadBack, SIMULATION,
 };
 pub use lab_state::{Applied, LabState, LinkState, MemberState, story, tape};
 pub use operation::{Answer, Call, ClientNo, OpId, Outcome};

@@ -29,6 +29,13 @@ pub struct CheckResult {
     pub evidence: Vec<u64>,
 }
 
+impl CheckResult {
+    /// Whether it says that the promise was broken.
+    pub fn is_broken(&self) -> bool {
+        self.judgement == Judgement::Invalid
+    }
+}
+
 /// What a run is found to be: the worst of its checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {

@@ -226,6 +226,7 @@ fn later() -> Vec<Event> {
                 },
             },
         },
+        Event::MessageLost { number: 1, why: LostWhy::Chance },
     ]
 }
 

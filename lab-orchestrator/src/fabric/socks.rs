@@ -139,7 +139,7 @@ impl Drop for Settled<'_> {
         let back = match self.why {
             LostWhy::SenderDown => LostWhy::ReceiverDown,
             LostWhy::ReceiverDown => LostWhy::SenderDown,
-            LostWhy::Cut => LostWhy::Cut,
+            why @ (LostWhy::Cut | LostWhy::Chance) => why,
         };
         self.forth.end(self.why);
         self.back.end(back);

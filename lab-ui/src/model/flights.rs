@@ -202,7 +202,7 @@ impl Flight {
             Landing::At { micros } => (shown_micros < micros).then(|| part(micros)),
             Landing::Lost { why, micros } => {
                 let end = match why {
-                    LostWhy::Cut => 0.5,
+                    LostWhy::Cut | LostWhy::Chance => 0.5,
                     LostWhy::ReceiverDown => 0.86,
                     LostWhy::SenderDown => 0.35,
                 };

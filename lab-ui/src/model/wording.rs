@@ -56,11 +56,11 @@ pub fn process(member: &MemberState) -> String {
     match &member.process {
         Process::Planned => "not started yet".to_owned(),
         Process::Up { pid } => match member.feed {
-            Feed::Live => format!("up, pid {pid}"),
-            Feed::Quiet => format!("up, pid {pid}, silent"),
-            Feed::Lost => format!("up, pid {pid}, not heard"),
+            Feed::Live => format!("up{}", number(*pid)),
+            Feed::Quiet => format!("up{}, silent", number(*pid)),
+            Feed::Lost => format!("up{}, not heard", number(*pid)),
         },
-        Process::Paused { pid } => format!("paused, pid {pid}"),
+        Process::Paused { pid } => format!("paused{}", number(*pid)),
         Process::Down { wiped: true, .. } => "down, disk wiped".to_owned(),
         Process::Down { ended, .. } => match ended {
             Ended::Signal { number: 9 } => "crashed, SIGKILL".to_owned(),
@@ -71,6 +71,11 @@ pub fn process(member: &MemberState) -> String {
             Ended::NotStarted { .. } => "could not start".to_owned(),
         },
     }
+}
+
+/// A process's number; a simulation has none.
+fn number(pid: u32) -> String {
+    if pid == 0 { String::new() } else { format!(", pid {pid}") }
 }
 
 /// One word for a process that does not run.

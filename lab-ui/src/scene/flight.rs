@@ -199,6 +199,7 @@ pub(super) fn reasons(view: &RingView<'_>, picture: &mut Picture) {
             lab_protocol::LostWhy::Cut => "the link is cut",
             lab_protocol::LostWhy::ReceiverDown => "nobody there",
             lab_protocol::LostWhy::SenderDown => "the sender fell",
+            lab_protocol::LostWhy::Chance => "lost on the way",
         };
         let (x, align) = match at.x > view.layout.size.0 / 2.0 {
             true => (at.x + 12.0, Align::Start),

@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 
 pub use wording::seconds;
 use wording::{
-    asker, because, candidacy, capital, links_changed, list, name, silence, size, subject, workload,
+    asker, because, candidacy, capital, links_changed, list, name, number, silence, size, subject,
+    workload,
 };
 
 use crate::{
     By, Command, CommandId, Ended, Event, LabState, Link, LinkCondition, MemberNo, Process,
-    tape::Gap,
+    SIMULATION, tape::Gap,
 };
 
 /// Lines kept; the oldest are dropped.
@@ -136,9 +137,17 @@ impl Story {
             self.line(at_micros, Tone::Holds, text);
         }
         match event {
-            Event::RunStarted { members, engine, .. } => {
+            Event::RunStarted { members, engine, seed, .. } => {
                 let names = list(members.iter().map(|plan| plan.member));
-                let text = format!("A new cluster: {names}. Each is a real process of {engine}.");
+                let text = match engine.as_str() {
+                    SIMULATION => format!(
+                        "A new cluster: {names}. It is simulated, by seed {seed}: the members are \
+                         the real ones, their time, network and disks are made up."
+                    ),
+                    engine => {
+                        format!("A new cluster: {names}. Each is a real process of {engine}.")
+                    }
+                };
                 self.leaderless_since = Some(at_micros);
                 self.line(at_micros, Tone::Asked, text);
             }
@@ -188,8 +197,12 @@ impl Story {
             }
             Event::Note { text } => self.line(at_micros, Tone::Asked, text.clone()),
             Event::Judged(verdict) => {
-                let text = format!("The drill is judged: {:?}.", verdict.judgement).to_lowercase();
+                let text = format!("The run is judged: {:?}.", verdict.judgement).to_lowercase();
                 self.line(at_micros, Tone::Asked, capital(&text));
+                for broken in verdict.checks.iter().filter(|check| check.is_broken()) {
+                    let text = format!("Broken: {}. {}", broken.check, capital(&broken.because));
+                    self.line(at_micros, Tone::Fault, text);
+                }
             }
             Event::RunEnded => self.line(at_micros, Tone::Asked, "The run ends.".to_owned()),
             Event::Identified { .. }
@@ -304,7 +317,7 @@ impl Story {
                 Process::Planned => {
                     self.join(Kind::Started, Some(member), at_micros, Tone::Seen, |merge| {
                         match merge.members.len() {
-                            1 => format!("{member} starts: process {pid}."),
+                            1 => format!("{member} starts{}.", number(*pid, ": ", "")),
                             _ => format!("{} start.", list(merge.members.iter().copied())),
                         }
                     });
@@ -333,7 +346,8 @@ impl Story {
                         true => "an empty disk.",
                         false => "it reads its log from disk.",
                     };
-                    self.line(at_micros, Tone::Asked, format!("{text}process {pid}, {memory}"));
+                    let process = number(*pid, "", ", ");
+                    self.line(at_micros, Tone::Asked, format!("{text}{process}{memory}"));
                 }
                 Process::Up { .. } => {}
             },

@@ -3,7 +3,7 @@
 use node_protocol::{ClusterId, Index, MemberId, telemetry::Traced};
 
 use super::*;
-use crate::{MemberPlan, Numbered};
+use crate::{CheckResult, Judgement, MemberPlan, Numbered, Verdict};
 
 struct Teller {
     state: LabState,
@@ -207,4 +207,40 @@ fn the_story_is_bounded() {
     }
     assert_eq!(lab.state.story.lines.len(), LINES);
     assert_eq!(lab.tail(1), [(2 * LINES - 1).to_string()]);
+}
+
+#[test]
+fn a_simulation_says_that_it_is_one_and_its_verdict_names_the_broken_rule() {
+    let mut lab = Teller::new();
+    let plan =
+        |n| MemberPlan { member: MemberNo(n), client_url: String::new(), peer_url: String::new() };
+    lab.event(Event::RunStarted {
+        run: "sim-7".into(),
+        seed: 7,
+        version: String::new(),
+        engine: SIMULATION.into(),
+        token: String::new(),
+        wall_millis: 0,
+        members: vec![plan(1), plan(2)],
+    });
+    lab.event(Event::Process { member: MemberNo(1), process: Process::Up { pid: 0 } });
+    let check = |check: &str, judgement| CheckResult {
+        check: check.into(),
+        guards: String::new(),
+        judgement,
+        because: "it is so".into(),
+        evidence: vec![],
+    };
+    let checks = vec![check("one", Judgement::Valid), check("two", Judgement::Invalid)];
+    lab.event(Event::Judged(Box::new(Verdict::of("sim-7", checks))));
+    assert_eq!(
+        lab.tail(4),
+        [
+            "A new cluster: m1 and m2. It is simulated, by seed 7: the members are the real \
+             ones, their time, network and disks are made up.",
+            "m1 starts.",
+            "The run is judged: invalid.",
+            "Broken: two. It is so",
+        ]
+    );
 }

@@ -97,6 +97,11 @@ pub(super) fn asker(by: By) -> &'static str {
     }
 }
 
+/// Which process, between two strings; nothing where there is none.
+pub(super) fn number(pid: u32, before: &str, after: &str) -> String {
+    if pid == 0 { String::new() } else { format!("{before}process {pid}{after}") }
+}
+
 pub(super) fn because(why: &str) -> String {
     if why.is_empty() { String::new() } else { format!(": {why}") }
 }
