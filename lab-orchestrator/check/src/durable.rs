@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lab_protocol::{
-    Call, CheckResult, Command, Event, LabState, MemberNo, Numbered, Outcome, ReadBack,
+    Call, CheckResult, Command, Event, KeyRange, LabState, MemberNo, Numbered, Outcome, ReadBack,
+    TxnOp, TxnResult,
 };
 
 use crate::cluster::Cluster;
@@ -42,35 +43,25 @@ impl AckedNotLost {
             .iter()
             .map(|(key, value, revision)| (key.as_str(), (value.as_str(), *revision)))
             .collect();
-        // For each key the acknowledged write of the highest revision; and who may have deleted.
-        let mut newest: BTreeMap<&str, (i64, &Operation)> = BTreeMap::new();
-        let mut deletes: BTreeMap<&str, bool> = BTreeMap::new();
+        let (mut newest, mut gone) = (BTreeMap::new(), Vec::new());
         for operation in self.history.iter() {
-            let Some(key) = operation.call.key() else { continue };
-            let is_delete = matches!(operation.call, Call::Delete { .. });
-            if is_delete && operation.acknowledged().is_none() && operation.may_have_happened() {
-                deletes.insert(key, true);
-            }
-            if let (true, Some((_, answer))) = (operation.call.is_write(), operation.acknowledged())
-            {
-                let place = newest.entry(key).or_insert((answer.revision, operation));
-                if answer.revision > place.0 {
-                    *place = (answer.revision, operation);
-                }
-            }
+            written(operation, &mut newest, &mut gone);
         }
-        for (key, (revision, operation)) in newest {
-            let Call::Put { value, .. } = &operation.call else { continue };
+        let may_be_gone = |key: &str, since: i64| {
+            gone.iter()
+                .any(|(range, up_to): &(KeyRange, i64)| *up_to > since && range.contains(key))
+        };
+        for (key, Written { revision, operation, value, leased }) in newest {
             let member = read.member;
             let why = match rows.get(key) {
-                Some((found, at)) if *at == revision && found != value => {
+                Some((found, at)) if *at == revision && *found != value => {
                     format!("{member} holds another value of the same revision {revision}")
                 }
                 Some((_, at)) if *at >= revision => continue,
                 Some((_, at)) => {
                     format!("{member} holds {key} of revision {at}, older than {revision}")
                 }
-                None if deletes.contains_key(key) => continue,
+                None if leased || may_be_gone(key, revision) => continue,
                 None => format!("{member} does not hold {key}, written at revision {revision}"),
             };
             let mut evidence = operation.evidence();
@@ -81,11 +72,67 @@ impl AckedNotLost {
     }
 
     fn acknowledged_puts(&self) -> usize {
-        self.history
-            .iter()
-            .filter(|operation| matches!(operation.call, Call::Put { .. }))
-            .filter(|operation| operation.acknowledged().is_some())
-            .count()
+        let puts = |operation: &&Operation| match &operation.call {
+            Call::Put { .. } => operation.happened(),
+            _ => operation
+                .transacted()
+                .is_some_and(|answer| answer.results.contains(&TxnResult::Put)),
+        };
+        self.history.iter().filter(puts).count()
+    }
+}
+
+/// The acknowledged put of a key that has the highest revision.
+struct Written<'a> {
+    revision: i64,
+    operation: &'a Operation,
+    value: &'a str,
+    /// It is gone with its lease, whenever that ends.
+    leased: bool,
+}
+
+/// Notes what an operation wrote: by key, if it was acknowledged and is the newest; and which keys
+/// of revisions below another may be gone because of it.
+fn written<'a>(
+    operation: &'a Operation,
+    newest: &mut BTreeMap<&'a str, Written<'a>>,
+    gone: &mut Vec<(KeyRange, i64)>,
+) {
+    if !operation.may_have_happened() {
+        return;
+    }
+    let made = operation.revision();
+    // What is unknown may happen behind everything else.
+    let at = made.unwrap_or(i64::MAX);
+    let mut write = |key: &'a str, value, leased| {
+        let Some(revision) = made else { return };
+        if newest.get(key).is_none_or(|other| other.revision < revision) {
+            newest.insert(key, Written { revision, operation, value, leased });
+        }
+    };
+    match (&operation.call, operation.transacted()) {
+        (Call::Put { key, value }, _) => write(key, value.as_str(), false),
+        (Call::Delete { key }, _) => gone.push((KeyRange::one(key), at)),
+        (Call::Txn { then, otherwise, .. }, answer) => {
+            let ops = match answer {
+                Some(answer) if answer.succeeded => then.iter().chain(&[]),
+                Some(_) => otherwise.iter().chain(&[]),
+                None => then.iter().chain(otherwise),
+            };
+            for op in ops {
+                match op {
+                    TxnOp::Put { key, value, lease } => {
+                        write(key, value, *lease != 0);
+                        if made.is_none() && *lease != 0 {
+                            gone.push((KeyRange::one(key), at));
+                        }
+                    }
+                    TxnOp::Delete { keys } => gone.push((keys.clone(), at)),
+                    TxnOp::Range { .. } => {}
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -98,7 +145,7 @@ impl Check for AckedNotLost {
                 self.read.clear();
                 self.unreadable.clear();
             }
-            Event::Returned { op, outcome: Outcome::Ok(_) }
+            Event::Returned { op, outcome: Outcome::Ok(_) | Outcome::Txn(_) }
                 if self.history.get(*op).is_some_and(|operation| operation.call.is_write()) =>
             {
                 self.read.clear();
@@ -319,6 +366,35 @@ mod tests {
         let row = [("k", "two", 3)];
         let not = script.read_back(1, 3, &row).read_back(2, 3, &row);
         check(&mut AckedNotLost::new(2), not, Valid, "2 acknowledged");
+    }
+
+    #[test]
+    fn transactions_write_and_delete_and_leases_end() {
+        let put = |lease| TxnOp::Put { key: "k".into(), value: "x".into(), lease };
+        let all = KeyRange { key: "a".into(), end: Some("z".into()) };
+        let txn = |op| two_puts().txn(3, 1, vec![], vec![op], vec![]);
+        let done = |op, result| txn(op).transacted(3, 4, true, vec![result]);
+        let read = |script: Script, at, rows: &[_]| script.read_back(1, at, rows);
+        let valid = |script: Script, at, rows: &[_]| {
+            let script = read(script, at, rows).read_back(2, at, rows);
+            check(&mut AckedNotLost::new(2), script, Valid, "acknowledged puts");
+        };
+        let lost = |script, at, rows: &[_], has| {
+            check(&mut AckedNotLost::new(2), read(script, at, rows), Invalid, has);
+        };
+        let (old, new) = (("k", "two", 3), ("k", "x", 4));
+        valid(done(put(0), TxnResult::Put), 4, &[new]);
+        lost(done(put(0), TxnResult::Put), 4, &[], "operation 3 (transaction");
+        lost(done(put(0), TxnResult::Put), 4, &[old], "older than 4");
+        valid(done(put(7), TxnResult::Put), 5, &[]);
+        valid(txn(put(7)).info(3), 5, &[]);
+        lost(txn(put(0)).info(3), 5, &[], "operation 2 (put k");
+        let delete = || TxnOp::Delete { keys: all.clone() };
+        valid(done(delete(), TxnResult::Deleted(1)), 4, &[]);
+        valid(txn(delete()).info(3), 4, &[]);
+        lost(txn(delete()).fail(3), 3, &[], "operation 2 (put k");
+        let later = done(delete(), TxnResult::Deleted(1)).put(4, 1, "k", "y").ok(4, 5, None);
+        lost(later, 5, &[], "operation 4 (put k");
     }
 
     #[test]
