@@ -81,6 +81,8 @@ impl Operation {
             Call::Delete { key } => format!("delete {key}"),
             Call::LeaseGrant { ttl_seconds } => format!("grant of a lease of {ttl_seconds} s"),
             Call::LeaseTimeToLive { lease } => format!("time to live of lease {lease:x}"),
+            Call::LeaseKeepAlive { lease } => format!("keep-alive of lease {lease:x}"),
+            Call::LeaseRevoke { lease } => format!("revoke of lease {lease:x}"),
             Call::Txn { .. } => "transaction".into(),
             Call::Compact { revision } => format!("compaction at {revision}"),
         };

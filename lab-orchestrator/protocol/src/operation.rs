@@ -47,6 +47,10 @@ pub enum Call {
     Txn { compare: Vec<Compare>, then: Vec<TxnOp>, otherwise: Vec<TxnOp> },
     /// Drops the history before a revision.
     Compact { revision: i64 },
+    /// Gives a lease its full time again.
+    LeaseKeepAlive { lease: i64 },
+    /// Ends a lease, and deletes the keys that are attached to it.
+    LeaseRevoke { lease: i64 },
 }
 
 impl Call {
@@ -56,8 +60,10 @@ impl Call {
             Self::Put { .. }
             | Self::Delete { .. }
             | Self::LeaseGrant { .. }
+            | Self::LeaseRevoke { .. }
             | Self::Compact { .. } => true,
-            Self::Get { .. } | Self::LeaseTimeToLive { .. } => false,
+            // How long leases live is no part of the state that is replicated.
+            Self::Get { .. } | Self::LeaseTimeToLive { .. } | Self::LeaseKeepAlive { .. } => false,
             Self::Txn { compare: _, then, otherwise } => {
                 then.iter().chain(otherwise).any(TxnOp::is_write)
             }
@@ -70,6 +76,8 @@ impl Call {
             Self::Put { key, .. } | Self::Get { key, .. } | Self::Delete { key } => Some(key),
             Self::LeaseGrant { .. }
             | Self::LeaseTimeToLive { .. }
+            | Self::LeaseKeepAlive { .. }
+            | Self::LeaseRevoke { .. }
             | Self::Txn { .. }
             | Self::Compact { .. } => None,
         }
@@ -109,6 +117,7 @@ pub struct Answer {
     pub term: u64,
     /// What a read saw: the value and the revision that wrote it; `None` when the key was absent.
     pub value: Option<(String, i64)>,
-    /// Keys deleted, or the lease granted, or seconds left; 0 where the call has no number.
+    /// Keys deleted, or the lease granted, or seconds left; 0 where the call has no number. Of a
+    /// lease that is gone, -1 are left when its time is asked, and 0 when it was to be kept alive.
     pub number: i64,
 }

@@ -227,6 +227,8 @@ fn later() -> Vec<Event> {
             },
         },
         Event::MessageLost { number: 1, why: LostWhy::Chance },
+        Event::Invoked { op, client, member, call: Call::LeaseKeepAlive { lease: 77 } },
+        Event::Invoked { op, client, member, call: Call::LeaseRevoke { lease: 77 } },
     ]
 }
 

@@ -227,7 +227,11 @@ fn call_fits(call: &Call) -> Result<(), String> {
         Call::LeaseGrant { ttl_seconds } if *ttl_seconds == 0 => {
             Err("a lease lives at least one second".into())
         }
-        Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } | Call::Compact { .. } => Ok(()),
+        Call::LeaseGrant { .. }
+        | Call::LeaseTimeToLive { .. }
+        | Call::LeaseKeepAlive { .. }
+        | Call::LeaseRevoke { .. }
+        | Call::Compact { .. } => Ok(()),
         Call::Txn { compare, then, otherwise } => {
             if compare.len().max(then.len()).max(otherwise.len()) > MAX_TXN_OPS {
                 return Err(format!("a transaction has at most {MAX_TXN_OPS} operations"));

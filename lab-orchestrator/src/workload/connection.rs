@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest,
-    RangeRequest, ResponseHeader, cluster_client::ClusterClient, kv_client::KvClient,
-    lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+    LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, ResponseHeader,
+    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient,
 };
+use futures_util::stream;
 use http::Uri;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -249,6 +251,18 @@ impl Connection {
                 let request = LeaseTimeToLiveRequest { id: *lease, keys: false };
                 let answer = self.leases().lease_time_to_live(request).await?.into_inner();
                 headed(answer.header, None, answer.ttl)
+            }
+            Call::LeaseKeepAlive { lease } => {
+                let request = stream::iter([LeaseKeepAliveRequest { id: *lease }]);
+                let mut answers = self.leases().lease_keep_alive(request).await?.into_inner();
+                let answer = answers.message().await?;
+                let answer = answer.ok_or_else(|| Status::unavailable("the stream ended"))?;
+                headed(answer.header, None, answer.ttl)
+            }
+            Call::LeaseRevoke { lease } => {
+                let request = LeaseRevokeRequest { id: *lease };
+                let answer = self.leases().lease_revoke(request).await?.into_inner();
+                headed(answer.header, None, 0)
             }
             Call::Txn { compare, then, otherwise } => {
                 let request = transaction::request(compare, then, otherwise);

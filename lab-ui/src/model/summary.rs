@@ -302,6 +302,8 @@ fn results(state: &LabState) -> Vec<ResultSummary> {
                 Call::Delete { key } => format!("delete {key}"),
                 Call::LeaseGrant { ttl_seconds } => format!("lease grant {ttl_seconds}"),
                 Call::LeaseTimeToLive { lease } => format!("lease ttl {lease:x}"),
+                Call::LeaseKeepAlive { lease } => format!("lease keep-alive {lease:x}"),
+                Call::LeaseRevoke { lease } => format!("lease revoke {lease:x}"),
                 Call::Txn { compare, then, otherwise } => format!(
                     "txn: {} compares, {} or {} operations",
                     compare.len(),

@@ -104,9 +104,12 @@ fn touched(operation: &Operation, floor: i64, keys: &Keys<'_>, touches: &mut [To
                 }
             }
         }
+        // What the end of a lease may do is noted where keys are attached to it.
         Call::Get { .. }
         | Call::LeaseGrant { .. }
         | Call::LeaseTimeToLive { .. }
+        | Call::LeaseKeepAlive { .. }
+        | Call::LeaseRevoke { .. }
         | Call::Compact { .. } => {}
     }
 }
@@ -238,6 +241,8 @@ fn values<'a>(operation: &'a Operation, mut see: impl FnMut(&'a str, &'a str)) {
         | Call::Delete { .. }
         | Call::LeaseGrant { .. }
         | Call::LeaseTimeToLive { .. }
+        | Call::LeaseKeepAlive { .. }
+        | Call::LeaseRevoke { .. }
         | Call::Compact { .. } => {}
     }
 }

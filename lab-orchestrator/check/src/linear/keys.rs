@@ -110,6 +110,8 @@ fn named<'a>(operation: &'a Operation, mut see: impl FnMut(&'a str)) {
         | Call::Delete { .. }
         | Call::LeaseGrant { .. }
         | Call::LeaseTimeToLive { .. }
+        | Call::LeaseKeepAlive { .. }
+        | Call::LeaseRevoke { .. }
         | Call::Compact { .. } => {}
     }
     for result in operation.transacted().iter().flat_map(|answer| &answer.results) {

@@ -14,7 +14,7 @@ pub(super) fn replay<'a>(
     gaps: &'a Gaps<'a>,
 ) -> Result<(), Broken> {
     let mut replay = Replay { run, keys, rows: Rows::new(run, keys, gaps) };
-    for Step { at, who, reads: _ } in steps(run, gaps) {
+    for Step { at, who, part: _ } in steps(run, gaps) {
         match who {
             Who::Start => {}
             Who::ReadBack(place) => replay.read_back(place)?,
@@ -33,29 +33,46 @@ pub(super) fn replay<'a>(
 /// Something that stands at a revision.
 struct Step {
     at: i64,
-    reads: bool,
+    part: Part,
     who: Who,
+}
+
+/// What stands at a revision, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// What made it.
+    Writes,
+    /// The end of a lease: if that did not make the revision, no key was attached any more.
+    Ends,
+    /// What saw it.
+    Reads,
 }
 
 fn steps(run: Run<'_>, gaps: &Gaps<'_>) -> Vec<Step> {
     let mut steps = Vec::with_capacity(run.operations().len());
     for (place, operation) in run.operations().iter().enumerate() {
-        let has_place = match operation.call {
-            Call::Put { .. } | Call::Get { .. } | Call::Delete { .. } | Call::Txn { .. } => true,
-            Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } | Call::Compact { .. } => false,
+        let part = match operation.call {
+            Call::Put { .. } | Call::Get { .. } | Call::Delete { .. } | Call::Txn { .. } => {
+                if made(operation).is_some() { Part::Writes } else { Part::Reads }
+            }
+            Call::LeaseRevoke { .. } => Part::Ends,
+            Call::LeaseGrant { .. }
+            | Call::LeaseTimeToLive { .. }
+            | Call::LeaseKeepAlive { .. }
+            | Call::Compact { .. } => continue,
         };
-        if let (true, Some(at)) = (has_place, operation.revision()) {
-            let (reads, who) = (made(operation).is_none(), Who::Operation(place));
-            steps.push(Step { at, reads, who });
+        if let Some(at) = operation.revision() {
+            steps.push(Step { at, part, who: Who::Operation(place) });
         }
     }
     for (&at, &(who, _, _)) in &gaps.placed {
-        steps.push(Step { at, reads: false, who });
+        steps.push(Step { at, part: Part::Writes, who });
     }
     for (place, (_, read)) in run.read_backs.iter().enumerate() {
-        steps.push(Step { at: read.revision, reads: true, who: Who::ReadBack(place) });
+        let who = Who::ReadBack(place);
+        steps.push(Step { at: read.revision, part: Part::Reads, who });
     }
-    steps.sort_by_key(|step| (step.at, step.reads));
+    steps.sort_by_key(|step| (step.at, step.part));
     steps
 }
 
@@ -89,6 +106,10 @@ impl<'a> Replay<'a> {
                     0 => self.rows.sight(key, at, None, who),
                     said => self.rows.delete(key..key + 1, at, said, who),
                 }
+            }
+            (Call::LeaseRevoke { lease }, Some(_), _) => {
+                self.rows.revoke(*lease, at, who);
+                Ok(())
             }
             (Call::Txn { compare, then, otherwise }, _, Some(answer)) => {
                 self.compares(compare, answer, at, who)?;
@@ -247,6 +268,8 @@ impl<'a> Replay<'a> {
             | Call::Delete { .. }
             | Call::LeaseGrant { .. }
             | Call::LeaseTimeToLive { .. }
+            | Call::LeaseKeepAlive { .. }
+            | Call::LeaseRevoke { .. }
             | Call::Compact { .. } => Ok(()),
         }
     }

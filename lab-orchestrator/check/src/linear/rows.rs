@@ -182,6 +182,17 @@ impl<'a> Rows<'a> {
         };
     }
 
+    /// A lease has ended by a revision, and the keys that were attached to it are gone. Of a key
+    /// that a gap may have taken off the lease nothing is known that was not before.
+    pub(super) fn revoke(&mut self, lease: i64, at: i64, who: Who) {
+        for key in 0..self.states.len() {
+            let attached = self.states[key].held.is_some_and(|held| held.lease == lease);
+            if attached && !self.may_be_put(key, at) {
+                self.remove(key, at, who);
+            }
+        }
+    }
+
     /// Whether a compare holds at a revision; `None` if that is not known.
     pub(super) fn holds(&self, compare: &Compare, at: i64) -> Option<bool> {
         let key = self.keys.number(&compare.key);

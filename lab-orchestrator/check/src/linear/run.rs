@@ -93,9 +93,13 @@ pub(super) fn made(operation: &Operation) -> Option<i64> {
             TxnResult::Deleted(number) => *number > 0,
             TxnResult::Range(_) => false,
         }),
+        // A revoke made one if keys were attached, and does not say: its revision counts as a gap
+        // that the end of the lease may fill.
         Call::Get { .. }
         | Call::LeaseGrant { .. }
         | Call::LeaseTimeToLive { .. }
+        | Call::LeaseKeepAlive { .. }
+        | Call::LeaseRevoke { .. }
         | Call::Compact { .. } => false,
     };
     operation.revision().filter(|_| wrote)
@@ -113,6 +117,8 @@ fn writes_keys(call: &Call) -> bool {
         Call::Get { .. }
         | Call::LeaseGrant { .. }
         | Call::LeaseTimeToLive { .. }
+        | Call::LeaseKeepAlive { .. }
+        | Call::LeaseRevoke { .. }
         | Call::Compact { .. } => false,
     }
 }

@@ -391,3 +391,40 @@ fn compactions_are_in_order_and_not_ahead() {
     let late = compacted(2, 3).ok(4, 2, None);
     judge(late, Invalid, "operation 4 (compaction at 3 through m2) began after");
 }
+
+#[test]
+fn a_revoke_deletes_what_is_attached_and_nothing_else() {
+    let put = |key: &str, lease| TxnOp::Put { key: key.into(), value: key.into(), lease };
+    let attached = || {
+        let puts = vec![put("k", 7), put("l", 7), put("m", 0)];
+        Script::new(3).txn(1, 1, vec![], puts, vec![]).transacted(
+            1,
+            2,
+            true,
+            vec![TxnResult::Put, TxnResult::Put, TxnResult::Put],
+        )
+    };
+    let revoke = |script: Script| script.invoke(2, 1, Call::LeaseRevoke { lease: 7 });
+    let read = |script: Script, op, key, at, found: Option<&'static str>| {
+        script.get(op, 3, key, false).ok(op, at, found.map(|value| (value, 2)))
+    };
+    let revoked = || revoke(attached()).ok(2, 3, None);
+    let all = read(read(read(revoked(), 3, "k", 3, None), 4, "l", 3, None), 5, "m", 3, Some("m"));
+    judge(all, Valid, "1 revisions made by one of those");
+    judge(read(revoked(), 3, "k", 3, Some("k")), Invalid, "operation 2 (revoke of lease 7");
+    judge(read(revoked(), 3, "m", 3, None), Invalid, "found no m");
+    // It may have happened, or not yet.
+    let unknown = || read(revoke(attached()).info(2), 3, "k", 2, Some("k"));
+    judge(read(unknown(), 4, "k", 2, Some("k")), Valid, "2 reads");
+    judge(read(unknown(), 4, "k", 3, None), Valid, "1 revisions made by one of those");
+    // A put at the revoke's own revision came before it, and took its key off the lease.
+    let before = revoke(attached()).put(3, 2, "k", "new").ok(3, 3, None);
+    let before = before.put(4, 2, "l", "new").ok(4, 4, None).ok(2, 4, None);
+    judge(read(before, 5, "m", 4, Some("m")), Valid, "0 revisions made");
+    // An unknown put that nobody saw but a deletion.
+    let unseen = attached().put(4, 2, "k", "new").info(4);
+    let unseen = revoke(unseen).ok(2, 4, None).invoke(5, 3, Call::Delete { key: "k".into() });
+    judge(unseen.answer(5, 5, 2, None, 1), Unknown, "do not tell an order");
+    // Time does not go back.
+    judge(revoke(attached()).ok(2, 1, None), Invalid, "but happened at revision 1");
+}

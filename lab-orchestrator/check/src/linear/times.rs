@@ -29,13 +29,16 @@ pub(super) fn real_time(run: Run<'_>) -> Result<(), Broken> {
             Call::Put { .. }
             | Call::Delete { .. }
             | Call::Txn { .. }
+            | Call::LeaseRevoke { .. }
             | Call::Compact { .. }
             | Call::Get { serializable: false, .. } => match made(operation) {
                 Some(_) => revision > floor.revision,
                 None => revision >= floor.revision,
             },
             Call::Get { serializable: true, .. } => revision >= Floor::START.revision,
-            Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } => true,
+            Call::LeaseGrant { .. }
+            | Call::LeaseTimeToLive { .. }
+            | Call::LeaseKeepAlive { .. } => true,
         };
         if !behind {
             let began = match floor.who {
