@@ -28,4 +28,4 @@ mod world;
 pub use plan::{Action, Plan};
 pub use run::{Outcome, Settings, checks, run, run_plan};
 pub use shrink::shrink;
-pub use tally::{MEASURES, Tally, Total};
+pub use tally::{CALLS, MEASURES, Tally, Total};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use lab_protocol::Numbered;
 use node::training::Planted;
-use node_sim::{Action, MEASURES, Outcome, Plan, Settings, Tally, Total, run, shrink};
+use node_sim::{Action, CALLS, MEASURES, Outcome, Plan, Settings, Tally, Total, run, shrink};
 
 /// Lives lifetimes of whole clusters with faults, and judges each.
 ///
@@ -206,6 +206,10 @@ fn too_little(total: &Total) -> Option<String> {
     if let Some(kind) = rare {
         return Some(format!("`{kind}` acted in fewer than 1 % of these lifetimes"));
     }
+    let rare = CALLS.into_iter().find(|call| acted(call) * 2 < total.lifetimes);
+    if let Some(call) = rare {
+        return Some(format!("no {call} was acknowledged in more than half of these lifetimes"));
+    }
     let mut medians = MEASURES.iter().zip(total.medians());
     let ((name, least), count) = medians.find(|((_, least), count)| count < least)?;
     Some(format!("the median lifetime has {count} {name}, and should have {least}"))
@@ -213,11 +217,13 @@ fn too_little(total: &Total) -> Option<String> {
 
 fn words(tally: &Tally) -> String {
     let Tally { simulated_micros, asked, acknowledged, unknown, elections, crashes, .. } = tally;
-    let Tally { messages, snapshots, truncations, .. } = tally;
+    let Tally { messages, snapshots, truncations, answered, .. } = tally;
+    let answered: Vec<_> = answered.iter().map(|(call, count)| format!("{call} {count}")).collect();
     format!(
         "  {:.0} simulated seconds, {messages} messages, {asked} operations ({acknowledged} \
-         acknowledged, {unknown} unknown)\n  {elections} elections, {crashes} crashes, \
-         {snapshots} snapshots installed, {truncations} logs truncated",
-        *simulated_micros as f64 / 1e6
+         acknowledged, {unknown} unknown)\n  acknowledged: {}\n  {elections} elections, \
+         {crashes} crashes, {snapshots} snapshots installed, {truncations} logs truncated",
+        *simulated_micros as f64 / 1e6,
+        answered.join(", ")
     )
 }

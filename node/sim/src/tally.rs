@@ -11,7 +11,9 @@ pub struct Tally {
     pub asked: u64,
     /// Of these, acknowledged.
     pub acknowledged: u64,
-    /// Of these, with an unknown outcome.
+    /// Of these, by what was asked; one of [`CALLS`] each.
+    pub answered: BTreeMap<&'static str, u64>,
+    /// Of all, with an unknown outcome.
     pub unknown: u64,
     /// Members that became leader.
     pub elections: u64,
@@ -31,7 +33,26 @@ impl Tally {
     pub(crate) fn acted(&mut self, kind: &'static str) {
         *self.faults.entry(kind).or_default() += 1;
     }
+
+    pub(crate) fn acknowledged(&mut self, call: &'static str) {
+        self.acknowledged += 1;
+        *self.answered.entry(call).or_default() += 1;
+    }
 }
+
+/// What clients ask.
+pub const CALLS: [&str; 10] = [
+    "put",
+    "delete",
+    "read",
+    "serializable read",
+    "transaction",
+    "compaction",
+    "lease grant",
+    "lease question",
+    "keep-alive",
+    "lease revoke",
+];
 
 /// What lifetimes are measured by.
 pub const MEASURES: [(&str, u64); 4] =
@@ -44,7 +65,7 @@ pub struct Total {
     pub sum: Tally,
     /// How many.
     pub lifetimes: u64,
-    /// Lifetimes in which a fault of the kind acted.
+    /// Lifetimes in which a fault of the kind acted, or a call of the kind was acknowledged.
     pub lifetimes_with: BTreeMap<&'static str, u64>,
     /// For each of [`MEASURES`], count → lifetimes with so many.
     spread: [BTreeMap<u64, u64>; MEASURES.len()],
@@ -64,9 +85,11 @@ impl Total {
         sum.messages += one.messages;
         sum.snapshots += one.snapshots;
         sum.truncations += one.truncations;
-        for (kind, count) in &one.faults {
-            *sum.faults.entry(kind).or_default() += count;
-            *self.lifetimes_with.entry(kind).or_default() += 1;
+        for (sum, one) in [(&mut sum.faults, &one.faults), (&mut sum.answered, &one.answered)] {
+            for (kind, count) in one {
+                *sum.entry(kind).or_default() += count;
+                *self.lifetimes_with.entry(kind).or_default() += 1;
+            }
         }
         let partitions = one.faults.get("partition").copied().unwrap_or(0);
         let measured = [one.acknowledged, one.elections, one.crashes, partitions];

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use lab_protocol::{Ended, Event, MemberNo, MemberPlan, Numbered, OpId, Outcome, Process};
+use lab_protocol::{Ended, Event, MemberNo, MemberPlan, Numbered, OpId, Process};
 use node::apply::Item;
 use node::clock::Clock as _;
 use node::cluster::{Member as ClusterMember, Membership};
@@ -29,11 +29,8 @@ use crate::journal::Journal;
 use crate::member::{Common, Running, TICK_MICROS};
 use crate::plan::{Action, LAST_MICROS, Plan};
 use crate::tally::Tally;
-use clients::Open;
+use clients::Clients;
 use members::{Changing, REMOVED};
-
-/// Clients of a lifetime; each asks one thing at a time.
-const CLIENTS: u32 = 4;
 
 /// How long a sync takes at least.
 const SYNC_MICROS: u64 = 100;
@@ -110,18 +107,11 @@ pub(crate) struct World {
     slow_micros: u64,
     lossy: u32,
     repeating: u32,
-    /// Where each client is connected.
-    seats: Vec<usize>,
-    /// How long a client thinks at most before it asks again.
-    think_micros: u64,
+    clients: Clients,
     /// How late a flush thread may come to run.
     flush_late_micros: u64,
-    open: BTreeMap<OpId, Open>,
     /// Changes of members that were asked for.
     changing: Vec<Changing>,
-    next_op: u64,
-    /// Leases that clients know of, oldest first.
-    granted: Vec<i64>,
     journal: Journal,
     /// Index → what was applied there first, and by whom.
     applied: BTreeMap<u64, (u64, u32, usize)>,
@@ -174,8 +164,7 @@ impl World {
                 told_status: Arc::new(Status::default_at(0)),
             })
             .collect::<Vec<_>>();
-        let seats = (0..CLIENTS).map(|_| random.random_range(0..plan.members)).collect();
-        let think_micros = [10_000, 60_000, 80_000, 120_000][random.random_range(0..4)];
+        let clients = Clients::new(&mut random, plan.members);
         let flush_late_micros = [50, 100_000, 400_000][random.random_range(0..3)];
         let mut world = Self {
             common,
@@ -187,13 +176,9 @@ impl World {
             slow_micros: 0,
             lossy: 0,
             repeating: 0,
-            seats,
-            think_micros,
+            clients,
             flush_late_micros,
-            open: BTreeMap::new(),
             changing: Vec::new(),
-            next_op: 1,
-            granted: Vec::new(),
             journal: Journal::default(),
             applied: BTreeMap::new(),
             broken: None,
@@ -231,10 +216,7 @@ impl World {
         if self.members.len() > count {
             self.administer()?;
         }
-        for client in 0..CLIENTS {
-            let at = self.random.random_range(100_000..300_000);
-            self.due(at, Due::Ask { client });
-        }
+        self.let_clients_ask();
         Ok(())
     }
 
@@ -592,11 +574,7 @@ impl World {
         let process = Process::Down { ended, asked: true, wiped: false };
         self.tell(Event::Process { member: no(place), process });
         self.tell_link(place, false);
-        let lost: Vec<_> =
-            self.open.iter().filter(|(_, open)| open.member == place).map(|(op, _)| *op).collect();
-        for op in lost {
-            self.returned(op, Outcome::Info { error: "connection lost".into() });
-        }
+        self.lose_connections(place);
         Ok(())
     }
 

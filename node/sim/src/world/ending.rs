@@ -30,7 +30,7 @@ impl World {
             self.act(&Action::Restart(place))?;
         }
         let limit = self.now() + CONVERGE_MICROS;
-        let equal = self.until(limit, |world| world.open.is_empty() && world.is_equal())?;
+        let equal = self.until(limit, |world| world.clients.are_answered() && world.is_equal())?;
         if !equal {
             let seen: Vec<_> = self.members.iter().map(|member| member.seen()).collect();
             return Err(format!(

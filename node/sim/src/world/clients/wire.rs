@@ -1,0 +1,109 @@
+//! What clients ask and are told, in etcd's own messages, there and back.
+
+use bytes::Bytes;
+use etcd_api::etcdserverpb::compare::{
+    CompareResult as WireResult, CompareTarget as WireTarget, TargetUnion,
+};
+use etcd_api::etcdserverpb::request_op::Request;
+use etcd_api::etcdserverpb::response_op::Response;
+use etcd_api::etcdserverpb::{
+    Compare as WireCompare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    TxnResponse,
+};
+use etcd_api::mvccpb::KeyValue;
+use lab_protocol::{
+    Compare, CompareResult, CompareTarget, KeyRange, Row, TxnAnswer, TxnOp, TxnResult,
+};
+
+/// A transaction.
+pub(super) fn transaction(compare: &[Compare], then: &[TxnOp], otherwise: &[TxnOp]) -> TxnRequest {
+    TxnRequest {
+        compare: compare.iter().map(compared).collect(),
+        success: then.iter().map(operation).collect(),
+        failure: otherwise.iter().map(operation).collect(),
+    }
+}
+
+/// What came of a transaction.
+pub(super) fn transacted(answer: TxnResponse, term: u64) -> TxnAnswer {
+    let result = |response| match response {
+        Response::ResponseRange(range) => {
+            Some(TxnResult::Range(range.kvs.into_iter().map(row).collect()))
+        }
+        Response::ResponsePut(_) => Some(TxnResult::Put),
+        Response::ResponseDeleteRange(deleted) => Some(TxnResult::Deleted(deleted.deleted)),
+        // No transaction is asked inside another.
+        Response::ResponseTxn(_) => None,
+    };
+    TxnAnswer {
+        revision: answer.header.unwrap_or_default().revision,
+        term,
+        succeeded: answer.succeeded,
+        results: answer.responses.into_iter().filter_map(|op| result(op.response?)).collect(),
+    }
+}
+
+fn compared(compare: &Compare) -> WireCompare {
+    let result = match compare.result {
+        CompareResult::Equal => WireResult::Equal,
+        CompareResult::Greater => WireResult::Greater,
+        CompareResult::Less => WireResult::Less,
+        CompareResult::NotEqual => WireResult::NotEqual,
+    };
+    let (target, union) = match &compare.target {
+        CompareTarget::Value(value) => {
+            (WireTarget::Value, TargetUnion::Value(Bytes::from(value.clone())))
+        }
+        CompareTarget::Version(version) => (WireTarget::Version, TargetUnion::Version(*version)),
+        CompareTarget::CreateRevision(revision) => {
+            (WireTarget::Create, TargetUnion::CreateRevision(*revision))
+        }
+        CompareTarget::ModRevision(revision) => {
+            (WireTarget::Mod, TargetUnion::ModRevision(*revision))
+        }
+    };
+    WireCompare {
+        result: result.into(),
+        target: target.into(),
+        key: Bytes::from(compare.key.clone()),
+        range_end: Bytes::new(),
+        target_union: Some(union),
+    }
+}
+
+fn operation(op: &TxnOp) -> RequestOp {
+    let request = match op {
+        TxnOp::Range { keys } => {
+            let (key, range_end) = range(keys);
+            Request::RequestRange(RangeRequest { key, range_end, ..RangeRequest::default() })
+        }
+        TxnOp::Put { key, value, lease } => Request::RequestPut(PutRequest {
+            key: Bytes::from(key.clone()),
+            value: Bytes::from(value.clone()),
+            lease: *lease,
+            ..PutRequest::default()
+        }),
+        TxnOp::Delete { keys } => {
+            let (key, range_end) = range(keys);
+            Request::RequestDeleteRange(DeleteRangeRequest { key, range_end, prev_kv: false })
+        }
+    };
+    RequestOp { request: Some(request) }
+}
+
+/// The two fields that say which keys.
+pub(super) fn range(keys: &KeyRange) -> (Bytes, Bytes) {
+    let end = keys.end.clone().unwrap_or_default();
+    (Bytes::from(keys.key.clone()), Bytes::from(end))
+}
+
+/// A key with what is kept of it.
+pub(super) fn row(row: KeyValue) -> Row {
+    let KeyValue { key, create_revision, mod_revision, version, value, lease } = row;
+    Row { key: text(&key), value: text(&value), create_revision, mod_revision, version, lease }
+}
+
+/// Keys and values are text here.
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
