@@ -86,7 +86,7 @@ impl Call {
 
 /// What a client was told.
 #[expect(missing_docs, reason = "the fields' names say it")]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// The operation happened.
     Ok(Answer),
@@ -109,7 +109,7 @@ impl Outcome {
 }
 
 /// What an operation that happened gave back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Answer {
     /// The revision in the answer's header.
     pub revision: i64,

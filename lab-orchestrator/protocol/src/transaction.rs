@@ -115,7 +115,7 @@ impl KeyRange {
 }
 
 /// What a transaction that happened gave back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TxnAnswer {
     /// The revision in the answer's header: the one it made, or for one that wrote nothing the
     /// one it saw.
@@ -129,7 +129,7 @@ pub struct TxnAnswer {
 }
 
 /// What one operation of a transaction gave back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TxnResult {
     /// The keys that were there, ascending.
     Range(Vec<Row>),
@@ -140,7 +140,7 @@ pub enum TxnResult {
 }
 
 /// A key with what etcd keeps of it (`etcd-io/etcd api/mvccpb/kv.proto`, `KeyValue`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
     /// The key.
     pub key: String,

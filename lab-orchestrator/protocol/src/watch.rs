@@ -38,7 +38,7 @@ pub enum WatchFilter {
 }
 
 /// One response of a watch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WatchResponse {
     /// The revision in its header.
     pub revision: i64,
@@ -47,7 +47,7 @@ pub struct WatchResponse {
 }
 
 /// What a response of a watch says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WatchTold {
     /// The watch is open.
     Created,
@@ -68,7 +68,7 @@ pub enum WatchTold {
 }
 
 /// One change of one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WatchEvent {
     /// What happened.
     pub kind: WatchEventKind,
@@ -79,7 +79,7 @@ pub struct WatchEvent {
 }
 
 /// What happened to a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WatchEventKind {
     /// It was written.
     Put,

@@ -164,7 +164,7 @@ impl Status {
 }
 
 /// One log entry in a few words, for whoever shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EntryBrief {
     /// Its place.
     pub index: Index,
@@ -177,7 +177,7 @@ pub struct EntryBrief {
 
 /// What a log entry holds, in a few bytes: entries of the same index and term have the same
 /// fingerprint, or the log matching property is broken (Raft paper figure 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// The entry's term.
     pub term: Term,
@@ -186,7 +186,7 @@ pub struct Fingerprint {
 }
 
 /// One step a member reports of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TraceEvent {
     /// The process runs and has read its disk.
     Started {

@@ -218,10 +218,12 @@ fn too_little(total: &Total) -> Option<String> {
 fn words(tally: &Tally) -> String {
     let Tally { simulated_micros, asked, acknowledged, unknown, elections, crashes, .. } = tally;
     let Tally { messages, snapshots, truncations, answered, .. } = tally;
+    let Tally { watched, resumed, overtaken, .. } = tally;
     let answered: Vec<_> = answered.iter().map(|(call, count)| format!("{call} {count}")).collect();
     format!(
         "  {:.0} simulated seconds, {messages} messages, {asked} operations ({acknowledged} \
-         acknowledged, {unknown} unknown)\n  acknowledged: {}\n  {elections} elections, \
+         acknowledged, {unknown} unknown)\n  acknowledged: {}\n  {watched} events watched, \
+         {resumed} watches resumed, {overtaken} overtaken by a compaction\n  {elections} elections, \
          {crashes} crashes, {snapshots} snapshots installed, {truncations} logs truncated",
         *simulated_micros as f64 / 1e6,
         answered.join(", ")

@@ -13,7 +13,13 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Of these, by what was asked; one of [`CALLS`] each.
     pub answered: BTreeMap<&'static str, u64>,
-    /// Of all, with an unknown outcome.
+    /// Events that watches told of.
+    pub watched: u64,
+    /// Watches resumed after their stream broke.
+    pub resumed: u64,
+    /// Watches that a compaction overtook.
+    pub overtaken: u64,
+    /// Of all operations, with an unknown outcome.
     pub unknown: u64,
     /// Members that became leader.
     pub elections: u64,
@@ -55,8 +61,13 @@ pub const CALLS: [&str; 10] = [
 ];
 
 /// What lifetimes are measured by.
-pub const MEASURES: [(&str, u64); 4] =
-    [("acknowledged operations", 200), ("elections", 2), ("crashes", 1), ("partitions", 1)];
+pub const MEASURES: [(&str, u64); 5] = [
+    ("acknowledged operations", 200),
+    ("watched events", 100),
+    ("elections", 2),
+    ("crashes", 1),
+    ("partitions", 1),
+];
 
 /// The counts of many lifetimes.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +91,9 @@ impl Total {
         sum.asked += one.asked;
         sum.acknowledged += one.acknowledged;
         sum.unknown += one.unknown;
+        sum.watched += one.watched;
+        sum.resumed += one.resumed;
+        sum.overtaken += one.overtaken;
         sum.elections += one.elections;
         sum.crashes += one.crashes;
         sum.messages += one.messages;
@@ -92,7 +106,7 @@ impl Total {
             }
         }
         let partitions = one.faults.get("partition").copied().unwrap_or(0);
-        let measured = [one.acknowledged, one.elections, one.crashes, partitions];
+        let measured = [one.acknowledged, one.watched, one.elections, one.crashes, partitions];
         for (spread, count) in self.spread.iter_mut().zip(measured) {
             *spread.entry(count).or_default() += 1;
         }
@@ -119,11 +133,11 @@ mod tests {
     #[test]
     fn the_median_is_that_of_the_lifetime_in_the_middle() {
         let mut total = Total::default();
-        assert_eq!(total.medians(), [0; 4]);
+        assert_eq!(total.medians(), [0; 5]);
         for (acknowledged, elections) in [(5, 1), (900, 2), (7, 1)] {
             total.add(&Tally { acknowledged, elections, ..Tally::default() });
         }
-        assert_eq!(total.medians(), [7, 1, 0, 0]);
+        assert_eq!(total.medians(), [7, 0, 1, 0, 0]);
         assert_eq!((total.lifetimes, total.sum.acknowledged), (3, 912));
     }
 }

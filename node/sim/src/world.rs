@@ -29,7 +29,7 @@ use crate::journal::Journal;
 use crate::member::{Common, Running, TICK_MICROS};
 use crate::plan::{Action, LAST_MICROS, Plan};
 use crate::tally::Tally;
-use clients::Clients;
+use clients::{Clients, Watching};
 use members::{Changing, REMOVED};
 
 /// How long a sync takes at least.
@@ -59,6 +59,8 @@ enum Due {
     Ask { client: u32 },
     /// A client has waited long enough.
     GiveUp { op: OpId },
+    /// Something of a client that watches.
+    Watching { watcher: usize, what: Watching },
     /// A fault, or its end.
     Fault { action: Action },
     /// The administrator looks.
@@ -312,6 +314,7 @@ impl World {
             Due::Snapshot { message } => self.carry_snapshot(*message)?,
             Due::Ask { client } => self.ask(client),
             Due::GiveUp { op } => self.give_up(op),
+            Due::Watching { watcher, what } => self.watching(watcher, what)?,
             Due::Fault { action } => self.act(&action)?,
             Due::Administer => self.administer()?,
         }
@@ -426,7 +429,7 @@ impl World {
                 TraceEvent::Truncated { .. } => self.tally.truncations += 1,
                 _ => {}
             }
-            (place, format!("{:?}", traced.event)).hash(&mut self.trace);
+            (place, &traced.event).hash(&mut self.trace);
             self.tell(Event::Trace { member: no(place), traced });
         }
         self.picture(place);

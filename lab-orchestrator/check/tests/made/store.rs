@@ -50,7 +50,10 @@ impl Store {
                 self.compacted = *revision;
                 self.answer(None, 0)
             }
-            Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } => {
+            Call::LeaseGrant { .. }
+            | Call::LeaseTimeToLive { .. }
+            | Call::LeaseKeepAlive { .. }
+            | Call::LeaseRevoke { .. } => {
                 panic!("no lease is asked here")
             }
         }

@@ -95,7 +95,10 @@ fn asked_otherwise(call: &mut Call, chances: &mut Chances) -> bool {
                 (None, Some(TxnOp::Range { .. }) | None) => return false,
             }
         }
-        Call::LeaseGrant { .. } | Call::LeaseTimeToLive { .. } => return false,
+        Call::LeaseGrant { .. }
+        | Call::LeaseTimeToLive { .. }
+        | Call::LeaseKeepAlive { .. }
+        | Call::LeaseRevoke { .. } => return false,
     }
     true
 }

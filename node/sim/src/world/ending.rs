@@ -12,6 +12,9 @@ use crate::plan::Action;
 /// How long members may take to be equal once everything is healed and quiet.
 const CONVERGE_MICROS: u64 = 30_000_000;
 
+/// How long every watch may take then to be told of all that happened.
+const WATCHED_MICROS: u64 = 5_000_000;
+
 impl World {
     /// Heals everything, waits until the members are equal, reads them back.
     pub(super) fn end(&mut self) -> Result<(), Broken> {
@@ -29,17 +32,42 @@ impl World {
             self.act(&Action::Resume(place))?;
             self.act(&Action::Restart(place))?;
         }
-        let limit = self.now() + CONVERGE_MICROS;
-        let equal = self.until(limit, |world| world.clients.are_answered() && world.is_equal())?;
-        if !equal {
-            let seen: Vec<_> = self.members.iter().map(|member| member.seen()).collect();
+        self.converge()?;
+        self.turn_off_removed()?;
+        self.end_watches();
+        let revision = self.revision();
+        let limit = self.now() + WATCHED_MICROS;
+        if !self.until(limit, |world| world.unheard(revision).next().is_none())? {
+            let unheard: Vec<_> = self.unheard(revision).map(|watch| watch.0).collect();
             return Err(format!(
-                "convergence: healed, and not equal after {} s: {}",
-                CONVERGE_MICROS / 1_000_000,
-                seen.join("; ")
+                "watches: healed and equal, and {unheard:?} not told of all up to {revision} \
+                 after {} s",
+                WATCHED_MICROS / 1_000_000
             ));
         }
+        // A lease may have ended meanwhile.
+        self.converge()?;
         self.read_back()
+    }
+
+    fn converge(&mut self) -> Result<(), Broken> {
+        let is_over = |world: &Self| world.clients.are_answered() && world.is_equal();
+        let limit = self.now() + CONVERGE_MICROS;
+        if is_over(self) || self.until(limit, is_over)? {
+            return Ok(());
+        }
+        let seen: Vec<_> = self.members.iter().map(|member| member.seen()).collect();
+        Err(format!(
+            "convergence: healed, and not equal after {} s: {}",
+            CONVERGE_MICROS / 1_000_000,
+            seen.join("; ")
+        ))
+    }
+
+    /// The highest revision that any member has.
+    fn revision(&self) -> i64 {
+        let running = self.members.iter().filter_map(|member| member.running.as_ref());
+        running.map(|running| running.store.read().revision().0).max().unwrap_or(0)
     }
 
     /// Whether all members of the last configuration run, know it, and have applied everything.
@@ -53,7 +81,7 @@ impl World {
     }
 
     /// Of the leader with the highest term, its status and its list of members.
-    fn newest_leader(&self) -> Option<(&Status, Membership)> {
+    pub(super) fn newest_leader(&self) -> Option<(&Status, Membership)> {
         let leads = |member: &&Member| member.last_status.role == Role::Leader;
         let leaders = self.members.iter().filter(leads);
         let leader = leaders.max_by_key(|member| member.last_status.term)?;

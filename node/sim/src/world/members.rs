@@ -111,6 +111,18 @@ impl World {
         Ok(())
     }
 
+    /// Ends whoever was removed and has not heard of it.
+    pub(super) fn turn_off_removed(&mut self) -> Result<(), Broken> {
+        let Some((_, list)) = self.newest_leader() else { return Ok(()) };
+        for place in 0..self.members.len() {
+            if list.removed(self.members[place].id) {
+                self.members[place].gone = true;
+                self.stop(place, false)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Fills a member's empty disk and starts it.
     pub(super) fn set_up(&mut self, place: usize, beginning: &Beginning) -> Result<(), Broken> {
         let Self { common, members, .. } = self;

@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    fn arrival(&mut self, delay: u64) -> u64 {
+    pub(super) fn arrival(&mut self, delay: u64) -> u64 {
         let slow = self.random.random_range(0..=self.slow_micros);
         self.now() + delay + 100 + self.random.random_range(0..900) + slow
     }

@@ -6,6 +6,7 @@
 
 mod answers;
 mod draw;
+mod watches;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ use super::{Due, Member, QUIET_MICROS, World, no};
 use crate::member::Running;
 use answers::{Read, Waiting};
 use draw::Told;
+use watches::Watcher;
+pub(super) use watches::Watching;
 
 /// Clients of a lifetime.
 const CLIENTS: u32 = 4;
@@ -41,6 +44,10 @@ pub(super) struct Clients {
     open: BTreeMap<OpId, Open>,
     next_op: u64,
     told: Told,
+    watchers: Vec<Watcher>,
+    next_watch: u64,
+    /// The end has come: no stream breaks any more.
+    are_ending: bool,
 }
 
 /// An operation that is not answered yet.
@@ -67,6 +74,9 @@ impl Clients {
             open: BTreeMap::new(),
             next_op: 1,
             told: Told::default(),
+            watchers: Watcher::draw_all(random),
+            next_watch: 0,
+            are_ending: false,
         }
     }
 
@@ -83,6 +93,7 @@ impl World {
             let at = self.random.random_range(100_000..300_000);
             self.due(at, Due::Ask { client });
         }
+        self.let_watchers_open();
     }
 
     pub(super) fn ask(&mut self, client: u32) {
@@ -124,6 +135,7 @@ impl World {
         for (op, outcome) in came {
             self.returned(op, outcome);
         }
+        self.wake_streams(place);
     }
 
     pub(super) fn give_up(&mut self, op: OpId) {
@@ -137,6 +149,7 @@ impl World {
         for op in lost {
             self.returned(op, Outcome::Info { error: "connection lost".into() });
         }
+        self.lose_streams(place);
     }
 
     fn returned(&mut self, op: OpId, outcome: Outcome) {
@@ -154,7 +167,7 @@ impl World {
             Outcome::Fail { .. } => {}
         }
         let stays = outcome.is_ok();
-        (op.0, format!("{outcome:?}")).hash(&mut self.trace);
+        (op, &outcome).hash(&mut self.trace);
         self.tell(Event::Returned { op, outcome });
         if !stays || self.random.random_range(0..20) == 0 {
             let to = self.seat();
