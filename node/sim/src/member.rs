@@ -138,10 +138,10 @@ impl Common {
     }
 
     /// Opens what is on a member's disk.
-    pub(crate) fn open(&self, disk: &MemoryDisk) -> Result<Opened, RecoverError> {
+    pub(crate) fn open(&self, disk: &MemoryDisk, wall_millis: u64) -> Result<Opened, RecoverError> {
         let disk: Arc<dyn Disk> = disk.shared();
         let directory = DataDirectory::unlocked(&*disk, Path::new(DIRECTORY))?;
-        recover::open(&disk, &directory, self.clock.wall_millis(), self.options())
+        recover::open(&disk, &directory, wall_millis, self.options())
     }
 
     /// Starts a member from it.

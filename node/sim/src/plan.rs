@@ -21,7 +21,8 @@ pub enum Action {
     Pause(usize),
     /// It goes on.
     Resume(usize),
-    /// Each sync of the member takes so many microseconds; 0 ends it.
+    /// Each sync of the member takes so many microseconds, from [`STUCK_MICROS`](Self::STUCK_MICROS)
+    /// on until it ends; 0 ends it.
     SlowDisk(usize, u64),
     /// Nothing passes between the two sides. Bit `n` is set for members of the one.
     Partition(u16),
@@ -40,6 +41,8 @@ pub enum Action {
     /// Whoever is elected next is cut off from all others (`true`) or crashes, so many of its
     /// steps after its election.
     LeaderFalls(bool, u32),
+    /// The member's wall clock moves by so many milliseconds, at once.
+    ClockJump(usize, i64),
     /// All links are whole again, and fast.
     HealNetwork,
     /// The administrator adds a member that has never run; as a learner, or with a vote.
@@ -53,14 +56,19 @@ pub enum Action {
 }
 
 impl Action {
+    /// A disk whose syncs take this long is stuck: nothing of it comes back before it is well again.
+    pub const STUCK_MICROS: u64 = 1_000_000;
+
     /// Every kind of fault there is.
-    pub const KINDS: [&'static str; 16] = [
+    pub const KINDS: [&'static str; 18] = [
         "crash",
         "power loss",
         "power loss in a sync",
         "failing sync",
         "pause",
         "slow disk",
+        "stuck disk",
+        "clock jump",
         "partition",
         "one-way cut",
         "slow network",
@@ -81,7 +89,9 @@ impl Action {
             Self::PowerLossInSync(..) => Some("power loss in a sync"),
             Self::SyncFails(..) => Some("failing sync"),
             Self::Pause(_) => Some("pause"),
+            Self::SlowDisk(_, Self::STUCK_MICROS..) => Some("stuck disk"),
             Self::SlowDisk(..) => Some("slow disk"),
+            Self::ClockJump(..) => Some("clock jump"),
             Self::Partition(_) | Self::Isolate(_) => Some("partition"),
             Self::CutLink(..) => Some("one-way cut"),
             Self::SlowNetwork(_) => Some("slow network"),
@@ -185,7 +195,10 @@ impl Plan {
                     actions.push((lasts, Action::Resume(member)));
                 }
                 48..54 => {
-                    let micros = random.random_range(5_000..400_000);
+                    let micros = match random.random_range(0..3) {
+                        0 => Action::STUCK_MICROS,
+                        _ => random.random_range(5_000..400_000),
+                    };
                     actions.push((at, Action::SlowDisk(member, micros)));
                     actions.push((lasts, Action::SlowDisk(member, 0)));
                 }
@@ -199,7 +212,13 @@ impl Plan {
                     actions.push((at, Action::CutLink(member, other)));
                     actions.push((lasts, Action::HealNetwork));
                 }
-                82..88 => {
+                82..84 => {
+                    const DAY: i64 = 24 * 3_600_000;
+                    let millis =
+                        [-400 * DAY, -10_000, 10_000, 400 * DAY][random.random_range(0..4)];
+                    actions.push((at, Action::ClockJump(member, millis)));
+                }
+                84..88 => {
                     let micros = random.random_range(10_000..300_000);
                     actions.push((at, Action::SlowNetwork(micros)));
                     actions.push((lasts, Action::SlowNetwork(0)));

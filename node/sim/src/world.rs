@@ -26,11 +26,14 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::journal::Journal;
-use crate::member::{Common, Running, TICK_MICROS};
+use crate::member::{Common, Running, TICK_MICROS, Wire};
 use crate::plan::{Action, LAST_MICROS, Plan};
 use crate::tally::Tally;
 use clients::{Clients, Watching};
 use members::{Changing, REMOVED};
+
+/// When something that hangs comes back by itself.
+const NEVER: u64 = u64::MAX / 2;
 
 /// How long a sync takes at least.
 const SYNC_MICROS: u64 = 100;
@@ -87,6 +90,10 @@ struct Member {
     /// A look of the flush thread is due.
     flush_due: bool,
     sync_micros: u64,
+    /// What it will have sent when a sync that hangs comes back.
+    held: Wire,
+    /// How far its wall clock is from everybody's.
+    wall_ahead_millis: i64,
     /// The next failing sync is a power loss.
     power_loss_in_sync: bool,
     sync_fails: bool,
@@ -95,6 +102,13 @@ struct Member {
     last_status: Arc<Status>,
     /// The status that stands in the journal.
     told_status: Arc<Status>,
+}
+
+impl Member {
+    /// Whether no sync of its disk comes back.
+    fn is_stuck(&self) -> bool {
+        self.sync_micros >= Action::STUCK_MICROS
+    }
 }
 
 /// A lifetime under way.
@@ -159,6 +173,8 @@ impl World {
                 run_due: false,
                 flush_due: false,
                 sync_micros: 0,
+                held: Wire::default(),
+                wall_ahead_millis: 0,
                 power_loss_in_sync: false,
                 sync_fails: false,
                 falls: None,
@@ -302,7 +318,7 @@ impl World {
             Due::Flush { member, life } => {
                 if self.members[member].life == life {
                     self.members[member].flush_due = false;
-                    if self.members[member].paused {
+                    if self.members[member].paused || self.members[member].is_stuck() {
                         self.wake_flush(member, TICK_MICROS);
                     } else {
                         self.flush(member)?;
@@ -340,8 +356,12 @@ impl World {
         let syncs = member.disk.syncs() - syncs;
         let delay = syncs * (member.sync_micros + SYNC_MICROS);
         let now = self.common.clock.now_micros();
-        member.busy_until = now + delay;
+        let hangs = syncs > 0 && member.sync_micros >= Action::STUCK_MICROS;
+        member.busy_until = if hangs { NEVER } else { now + delay };
         member.last_status = running.status.borrow().clone();
+        if hangs {
+            member.held = std::mem::take(&mut *self.common.wire.lock());
+        }
         self.collect(place, delay);
         self.same_entries(place, seen);
         self.follow(place);
@@ -349,7 +369,9 @@ impl World {
             Ok(()) => {}
             Err(why) => return self.ended(place, &why),
         }
-        self.answers(place);
+        if !hangs {
+            self.answers(place);
+        }
         self.fall(place);
         let Member { running: Some(running), flush_due, sync_micros, .. } = &self.members[place]
         else {
@@ -493,8 +515,15 @@ impl World {
         if running.is_some() || !begun || *gone {
             return Ok(());
         }
+        if self.members[place].is_stuck() {
+            let later = self.now() + 50_000;
+            self.due(later, Due::Fault { action: Action::Restart(place) });
+            return Ok(());
+        }
         let started = caught(|| {
-            let opened = self.common.open(&self.members[place].disk).map_err(|e| chain(&e))?;
+            let Member { disk, wall_ahead_millis, .. } = &self.members[place];
+            let wall = self.common.clock.wall_millis().saturating_add_signed(*wall_ahead_millis);
+            let opened = self.common.open(disk, wall).map_err(|e| chain(&e))?;
             let recovered = &opened.recovered;
             let (list, votes) = (&recovered.membership, &recovered.conf_state);
             let ids = |ids: Vec<MemberId>| ids.into_iter().map(|id| id.0).collect::<BTreeSet<_>>();
@@ -563,6 +592,7 @@ impl World {
         }
         let Some(running) = member.running.take() else { return Ok(()) };
         member.life += 1;
+        member.held = Wire::default();
         member.falls = None;
         self.tally.crashes += 1;
         // A process that is gone says nothing of itself.
@@ -622,8 +652,19 @@ impl World {
                 false
             }
             Action::SlowDisk(place, micros) => {
-                self.members[place].sync_micros = micros;
+                let member = &mut self.members[place];
+                member.sync_micros = micros;
+                if member.busy_until == NEVER && !member.is_stuck() {
+                    (member.busy_until, member.run_due) = (0, false);
+                    *self.common.wire.lock() = std::mem::take(&mut member.held);
+                    self.collect(place, 0);
+                    self.wake(place);
+                }
                 micros > 0
+            }
+            Action::ClockJump(place, millis) => {
+                self.members[place].wall_ahead_millis += millis;
+                true
             }
             Action::Partition(side) => {
                 let apart = |one: usize, two: usize| (side >> one & 1) != (side >> two & 1);

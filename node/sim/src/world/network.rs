@@ -95,7 +95,9 @@ impl World {
         let (Some(from), Some(to)) = (place(message.from), place(message.to)) else {
             return Ok(());
         };
-        let whole = !self.cut.contains(&(from, to)) && !self.cut.contains(&(to, from));
+        let whole = !self.cut.contains(&(from, to))
+            && !self.cut.contains(&(to, from))
+            && !self.members[to].is_stuck();
         let mut arrived = false;
         if let (true, Some(sender), Some(receiver)) =
             (whole, &self.members[from].running, &self.members[to].running)
