@@ -173,6 +173,12 @@ impl Driver {
     pub fn receive(&mut self, message: Message) -> Result<(), Refused> {
         self.check(&message)?;
         let raft = &self.raw.raft;
+        if message.get_msg_type() == MessageType::MsgAppendResponse
+            && message.term == raft.term
+            && self.leads_removed()
+        {
+            return Ok(());
+        }
         let lease_holds = raft.check_quorum
             && raft.leader_id != raft::INVALID_ID
             && raft.election_elapsed < raft.election_timeout()
@@ -182,6 +188,14 @@ impl Driver {
         let result = self.raw.step(message).map_err(|error| Refused::Raft(error.to_string()));
         self.after();
         result
+    }
+
+    /// Whether it leads, and is no member of its own configuration any more: it was removed while
+    /// it led. Then it only lets its peers know of that by its heartbeats. It commits nothing any
+    /// more, for raft-rs would look for its own progress and panic (`Raft::maybe_commit`).
+    fn leads_removed(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none()
     }
 
     fn check(&self, message: &Message) -> Result<(), Refused> {

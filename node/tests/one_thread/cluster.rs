@@ -523,6 +523,16 @@ impl Cluster {
         }
     }
 
+    /// Lets time pass until something holds, at most so long.
+    pub(crate) fn run_until(&mut self, millis: u64, done: impl Fn(&Self) -> bool) {
+        for _ in 0..millis {
+            if done(self) {
+                return;
+            }
+            self.run_millis(1);
+        }
+    }
+
     fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         for _ in 0..PATIENCE_MILLIS {
             if done(self) {
@@ -606,6 +616,11 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn begin_remove(&mut self, asked: usize, removed: usize) -> Waiting<Outcome> {
+        let change = MemberChange::Remove(self.members[removed].id).encode();
+        self.begin(asked, Op::ChangeMembers(change.into()))
+    }
+
     /// Asks `asked` to remove a member; returns how many are left.
     pub(crate) fn remove(&mut self, asked: usize, removed: usize) -> usize {
         self.try_remove(asked, removed).expect("the change is accepted")
@@ -617,8 +632,7 @@ impl Cluster {
         asked: usize,
         removed: usize,
     ) -> Result<usize, ChangeError> {
-        let change = MemberChange::Remove(self.members[removed].id).encode();
-        let mut waiting = self.begin(asked, Op::ChangeMembers(change.into()));
+        let mut waiting = self.begin_remove(asked, removed);
         let mut outcome = None;
         self.until("an answer to a change of members", |_| {
             outcome = waiting.answer.try_recv().ok();

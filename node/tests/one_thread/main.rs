@@ -51,7 +51,7 @@ fn nothing_acknowledged_is_lost_when_all_lose_power() {
     let mut cluster = Cluster::new(3, 3);
     for round in 0..5 {
         let leader = cluster.await_leader();
-        for n in 0..20 {
+        for n in 0..60 {
             cluster.put((leader + n) % 3, &format!("k{round}-{n}"), &n.to_string());
         }
         for member in 0..3 {
@@ -119,6 +119,39 @@ fn members_change_and_the_answer_comes_to_who_asked() {
     cluster.converge();
     assert_eq!(cluster.voters(leader), 2);
     assert_eq!(cluster.hashes(), 1);
+}
+
+#[test]
+fn who_is_removed_while_it_leads_survives_what_it_began_behind_that() {
+    let mut led = 0;
+    for seed in 0..20 {
+        let mut cluster = Cluster::new(seed, 3);
+        let old = cluster.await_leader();
+        let removed = (old + 1) % 3;
+        // The removal is in the others' logs, and they do not know that it is committed.
+        let removal = cluster.begin_remove(old, removed);
+        cluster.run_millis(4);
+        cluster.isolate(old);
+        cluster.run_until(2_500, |cluster| cluster.believes_it_leads(removed));
+        if !cluster.believes_it_leads(removed) || cluster.voters(removed) != 3 {
+            continue;
+        }
+        cluster.heal();
+        let behind: Vec<_> = (0..30)
+            .map(|n| {
+                cluster.run_millis(1);
+                cluster.begin_put(removed, "behind", &n.to_string())
+            })
+            .collect();
+        cluster.run_millis(100);
+        led += usize::from(cluster.voters(removed) == 2);
+        behind.into_iter().for_each(|waiting| cluster.give_up(waiting));
+        cluster.give_up(removal);
+        cluster.isolate(removed);
+        let new = cluster.await_leader_but(removed);
+        cluster.put(new, "after", "x");
+    }
+    assert!(led > 0, "one that knew that it was removed led in some seed");
 }
 
 #[test]
