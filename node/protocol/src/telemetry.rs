@@ -154,12 +154,54 @@ impl Status {
 
     /// Whether the two differ only in what passes by itself: the time and the countdown.
     pub fn same_but_for_time(&self, other: &Self) -> bool {
-        let still = Self {
-            at_micros: other.at_micros,
-            election_elapsed_ticks: other.election_elapsed_ticks,
-            ..self.clone()
-        };
-        still == *other
+        let Self {
+            at_micros: _,
+            election_elapsed_ticks: _,
+            role,
+            term,
+            vote,
+            leader,
+            first,
+            last,
+            persisted,
+            commit,
+            applied,
+            terms,
+            revision,
+            tick_micros,
+            election_timeout_ticks,
+            promotable,
+            voters,
+            learners,
+            progress,
+            waiting_proposals,
+            waiting_reads,
+            leases,
+            fsync_last_micros,
+            state_bytes,
+        } = self;
+        *role == other.role
+            && *term == other.term
+            && *vote == other.vote
+            && *leader == other.leader
+            && *first == other.first
+            && *last == other.last
+            && *persisted == other.persisted
+            && *commit == other.commit
+            && *applied == other.applied
+            && *terms == other.terms
+            && *revision == other.revision
+            && *tick_micros == other.tick_micros
+            && *election_timeout_ticks == other.election_timeout_ticks
+            && *promotable == other.promotable
+            && *voters == other.voters
+            && *learners == other.learners
+            && *progress == other.progress
+            && *waiting_proposals == other.waiting_proposals
+            && *waiting_reads == other.waiting_reads
+            && *leases == other.leases
+            && *fsync_last_micros == other.fsync_last_micros
+            && *state_bytes == other.state_bytes
     }
 }
 

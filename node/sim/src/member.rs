@@ -89,6 +89,8 @@ pub(crate) struct Common {
     pub(crate) clock: Arc<MadeUpClock>,
     pub(crate) wire: Arc<Mutex<Wire>>,
     pub(crate) membership: Membership,
+    /// Nobody looks at them, so all members count in the same: making them takes long.
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) seed: u64,
     /// Entries applied before the log is compacted.
     pub(crate) snapshot_count: u64,
@@ -154,7 +156,7 @@ impl Common {
         let hub = WatchHub::new(recovered.store.revision());
         let store = Arc::new(RwLock::new(recovered.store));
         let membership = Arc::new(RwLock::new(recovered.membership));
-        let metrics = Arc::new(Metrics::new(member, metadata.cluster_id));
+        let metrics = self.metrics.clone();
         let progress = Arc::new(Progress::default());
         progress.set_flushed(applied.0);
         let glance = Arc::new(Glance::new(member, metadata.cluster_id));

@@ -4,10 +4,11 @@ mod clients;
 mod ending;
 mod members;
 mod network;
+mod queue;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use lab_protocol::{Ended, Event, MemberNo, MemberPlan, Numbered, OpId, Process};
@@ -15,12 +16,13 @@ use node::apply::Item;
 use node::clock::Clock as _;
 use node::cluster::{Member as ClusterMember, Membership};
 use node::inbox::Input;
+use node::metrics::Metrics;
 use node::recover::Beginning;
 use node::storage::MemoryDisk;
 use node::training::Planted;
 use node::transport::Packet;
 use node::transport::links::LinkNews;
-use node_protocol::{MemberId, Role, Status, TraceEvent};
+use node_protocol::{ClusterId, MemberId, Role, Status, TraceEvent};
 use raft::eraftpb::Message;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -31,6 +33,7 @@ use crate::plan::{Action, LAST_MICROS, Plan};
 use crate::tally::Tally;
 use clients::{Clients, Watching};
 use members::{Changing, REMOVED};
+use queue::Queue;
 
 /// When something that hangs comes back by itself.
 const NEVER: u64 = u64::MAX / 2;
@@ -115,9 +118,7 @@ impl Member {
 pub(crate) struct World {
     common: Common,
     members: Vec<Member>,
-    /// (due, number) → what; equal times keep their order.
-    queue: BTreeMap<(u64, u64), Due>,
-    numbers: u64,
+    queue: Queue<Due>,
     random: ChaCha8Rng,
     cut: BTreeSet<(usize, usize)>,
     slow_micros: u64,
@@ -136,6 +137,8 @@ pub(crate) struct World {
     /// What is to happen to those elected next: cut off or crashed, and after how many steps.
     falls: VecDeque<(bool, u32)>,
     trace: DefaultHasher,
+    /// A message as it goes over the wire, for the trace.
+    bytes: Vec<u8>,
     pub(crate) tally: Tally,
 }
 
@@ -152,6 +155,7 @@ impl World {
             clock: Arc::default(),
             wire: Arc::default(),
             membership,
+            metrics: Arc::new(Metrics::new(list[0].id, ClusterId(0))),
             seed,
             snapshot_count: [20, 50, 200, 10_000][random.random_range(0..4)],
             election_ticks: plan.election_ticks,
@@ -183,12 +187,11 @@ impl World {
             })
             .collect::<Vec<_>>();
         let clients = Clients::new(&mut random, plan.members);
-        let flush_late_micros = [50, 100_000, 400_000][random.random_range(0..3)];
+        let flush_late_micros = [50, 400_000, 1_000_000][random.random_range(0..3)];
         let mut world = Self {
             common,
             members,
-            queue: BTreeMap::new(),
-            numbers: 0,
+            queue: Queue::new(),
             random,
             cut: BTreeSet::new(),
             slow_micros: 0,
@@ -202,6 +205,7 @@ impl World {
             broken: None,
             falls: VecDeque::new(),
             trace: DefaultHasher::new(),
+            bytes: Vec::new(),
             tally: Tally::default(),
         };
         world.begin(seed, &token, plan.members)?;
@@ -248,8 +252,7 @@ impl World {
     }
 
     fn due(&mut self, at: u64, what: Due) {
-        self.numbers += 1;
-        self.queue.insert((at, self.numbers), what);
+        self.queue.push(at, what);
     }
 
     /// Has a member look at its inbox in a moment.
@@ -267,6 +270,7 @@ impl World {
     /// Lives until everything is over; returns the journal and what stands for all of it.
     pub(crate) fn live(mut self) -> (Result<(), Broken>, Vec<Numbered>, u64, Tally) {
         let lived = self.until(QUIET_MICROS, |_| false).and_then(|_| self.end());
+        self.members.iter_mut().filter_map(|member| member.running.take()).for_each(killed);
         let Self { journal, trace, mut tally, broken, .. } = self;
         let lived = broken.map_or(lived, Err);
         tally.simulated_micros = self.common.clock.now_micros();
@@ -275,12 +279,7 @@ impl World {
 
     /// Does what is due until a time or a condition; whether the condition came to hold.
     fn until(&mut self, end: u64, done: impl Fn(&Self) -> bool) -> Result<bool, Broken> {
-        while let Some(entry) = self.queue.first_entry() {
-            let at = entry.key().0;
-            if at > end {
-                break;
-            }
-            let what = entry.remove();
+        while let Some((at, what)) = self.queue.pop_until(end) {
             let now = self.now();
             self.common.clock.advance_micros(at.saturating_sub(now));
             self.step(what)?;
@@ -598,11 +597,7 @@ impl World {
         // A process that is gone says nothing of itself.
         member.last_status = Arc::new(Status::default_at(0));
         member.told_status = member.last_status.clone();
-        caught(|| {
-            drop(running);
-            Ok(())
-        })
-        .map_err(|why| format!("{} panicked at its end: {why}", no(place)))?;
+        killed(running);
         let ended = Ended::Signal { number: 9 };
         let process = Process::Down { ended, asked: true, wiped: false };
         self.tell(Event::Process { member: no(place), process });
@@ -733,6 +728,16 @@ fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
             Err(format!("panicked: {why}"))
         }
     }
+}
+
+/// Ends a process without a chance to close anything: redb, too, does not write while its thread
+/// unwinds. No panic gets out of what is dropped here; one more would end the program.
+fn killed(running: Running) {
+    let unwound = catch_unwind(AssertUnwindSafe(move || {
+        let _running = running;
+        resume_unwind(Box::new(()));
+    }));
+    drop(unwound);
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -24,9 +24,9 @@ impl World {
             }
         }
         for (from, to, packet) in packets {
-            let mut bytes = Vec::new();
-            codec::encode(&packet, from, to, 0, &mut bytes);
-            (from.0, to.0, &bytes).hash(&mut self.trace);
+            self.bytes.clear();
+            codec::encode(&packet, from, to, 0, &mut self.bytes);
+            (from.0, to.0, crc32c::crc32c(&self.bytes)).hash(&mut self.trace);
             self.tally.messages += 1;
             let Some(to) = self.members.iter().position(|member| member.id == to) else { continue };
             if self.random.random_range(0..1000) < self.lossy {

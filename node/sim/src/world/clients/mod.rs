@@ -70,7 +70,7 @@ impl Clients {
     pub(super) fn new(random: &mut ChaCha8Rng, members: usize) -> Self {
         Self {
             seats: (0..CLIENTS).map(|_| random.random_range(0..members)).collect(),
-            think_micros: [10_000, 60_000, 80_000, 120_000][random.random_range(0..4)],
+            think_micros: [12_000, 70_000, 90_000, 150_000][random.random_range(0..4)],
             open: BTreeMap::new(),
             next_op: 1,
             told: Told::default(),
