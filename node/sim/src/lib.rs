@@ -7,9 +7,10 @@
 //!                   journal (the lab's own events) ──► lab-check ──► Outcome
 //! ```
 //!
-//! One seed is one *lifetime*: a cluster begins, clients write and read, faults act, everything is
-//! healed, the members converge and are read back, and the lab's own checks judge the journal. The
-//! same seed gives the same lifetime, bit for bit; [`Outcome::trace`] stands for all of it.
+//! One seed is one *lifetime*: a cluster begins, clients write, read, transact, compact, keep leases
+//! and watch, faults act, everything is healed, the members converge, every watch is told of all
+//! that happened, the members are read back, and the lab's own checks judge the journal. The same
+//! seed gives the same lifetime, bit for bit; [`Outcome::trace`] stands for all of it.
 //!
 //! What runs is the code that ships, from the inbox of the replica to the bytes on the disk. Left
 //! out on purpose: gRPC, sockets and threads; real processes are the lab's part.
