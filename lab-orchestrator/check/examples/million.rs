@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         unknown_per_mille: 10,
         compactions_percent: 1,
         steps_between_leases: 30_000,
+        watches: 0,
     };
     let mut events = make(SEED, shape);
     let unknown = events.iter().filter(|numbered| ends_unknown(&numbered.event)).count();

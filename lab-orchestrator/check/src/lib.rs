@@ -18,6 +18,7 @@
 //! | `commit_rules` | later leaders have what is committed; nobody applies another entry |
 //! | `durable` | acknowledged writes are there at the end; all members hold the same |
 //! | `linear` | one order of all operations that agrees with real time |
+//! | `watch` | watches are told all they asked for, once, whole and in order |
 //! | `clients` | reads, reconnections and load while members are dead |
 //! | `gap` | writes sent while nobody led |
 //! | `lease` | leases live their time |
@@ -49,6 +50,7 @@ mod partition;
 mod quorum;
 #[cfg(test)]
 mod script;
+mod watch;
 
 pub use bootstrap::BootstrapMeasured;
 pub use clients::{LoadPerSurvivor, OnlyDeadMembersClients, ReadsSucceed, ReconnectsAtMost};
@@ -61,6 +63,7 @@ pub use linear::Linearizable;
 pub use log_rules::{LeaderAppendOnly, LogMatching};
 pub use partition::{MinorityLeaderLeavesOffice, MinorityTailTruncated};
 pub use quorum::{SerializableReadsAnswer, WritesStopWithoutQuorum};
+pub use watch::WatchGuarantees;
 
 use lab_protocol::scenario::Scenario;
 use lab_protocol::{CheckResult, Judgement, Numbered, Verdict};
@@ -100,6 +103,7 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
         log_matching,
         leader_completeness,
         state_machine_safety,
+        watch_guarantees,
     } = &scenario.checks;
     let election_timeout = scenario.cluster.election_timeout();
     let mut checks: Vec<Box<dyn Check>> = Vec::new();
@@ -132,6 +136,7 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
     add(log_matching.map(|_| Box::new(LogMatching::default()) as _));
     add(leader_completeness.map(|_| Box::new(LeaderCompleteness::default()) as _));
     add(state_machine_safety.map(|_| Box::new(StateMachineSafety::default()) as _));
+    add(watch_guarantees.map(|p| Box::new(WatchGuarantees::new(p.at_least)) as _));
     checks
 }
 

@@ -17,6 +17,7 @@ fn the_house_stands() {
             ("linear", 2),
             ("partition", 2),
             ("quorum", 2),
+            ("watch", 2),
             ("commit_rules", 2),
             ("log_rules", 2),
             ("cluster", 1),

@@ -1,10 +1,9 @@
-//! The check: it gathers operations and what was known when each was asked, and lets the rules judge.
+//! The check: it gathers operations, lets the rules judge, and says what came of it.
 
-use lab_protocol::{Call, CheckResult, Event, Numbered, ReadBack};
+use lab_protocol::{Call, CheckResult, Event, Numbered};
 
-use super::run::{Broken, Floor, Run, Who, is_open_write, made};
-use super::{gaps, keys::Keys, replay, times};
-use crate::history::History;
+use super::gathered::Gathered;
+use super::run::{Broken, is_open_write, made};
 use crate::{Check, Finding};
 
 /// Writes, reads, transactions and compactions happened in one order that agrees with real time.
@@ -14,12 +13,7 @@ use crate::{Check, Finding};
 #[derive(Clone, Debug)]
 pub struct Linearizable {
     at_least: u32,
-    history: History,
-    /// What was known when each operation was asked, in that order.
-    floors: Vec<Floor>,
-    floor: Floor,
-    /// Reads of all keys by the lab itself.
-    read_backs: Vec<(u64, ReadBack)>,
+    gathered: Gathered,
     /// What was found in clusters that were given up since.
     broken: Option<Broken>,
 }
@@ -27,44 +21,14 @@ pub struct Linearizable {
 impl Linearizable {
     /// Unknown below so many acknowledged operations, or without any write or read.
     pub fn new(at_least: u32) -> Self {
-        Self {
-            at_least,
-            history: History::default(),
-            floors: Vec::new(),
-            floor: Floor::START,
-            read_backs: Vec::new(),
-            broken: None,
-        }
+        Self { at_least, gathered: Gathered::default(), broken: None }
     }
 
     /// How many revisions nobody is known to have made, or what is broken.
     fn open_gaps(&self) -> Result<usize, Broken> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
-        }
-        let run = Run {
-            history: &self.history,
-            floors: &self.floors,
-            last: self.floor,
-            read_backs: &self.read_backs,
-        };
-        let makers = times::makers(run)?;
-        times::real_time(run)?;
-        times::compactions(run)?;
-        let keys = Keys::of(run);
-        let gaps = gaps::resolve(run, &keys, &makers)?;
-        replay::replay(run, &keys, &gaps)?;
-        match gaps.unmade {
-            None => Ok(gaps.gaps.len()),
-            Some(revision) => {
-                let why = format!(
-                    "was told revision {}, but revision {revision} can have been made by nobody",
-                    run.last.revision
-                );
-                let above = makers.partition_point(|(made, _)| *made < revision);
-                let next = makers.get(above).map_or(run.last.who, |(_, who)| *who);
-                Err(run.broken(run.last.who, next, why))
-            }
+        match &self.broken {
+            Some(broken) => Err(broken.clone()),
+            None => Ok(self.gathered.order()?.gaps.gaps.len()),
         }
     }
 }
@@ -77,30 +41,15 @@ fn is_certain_write(call: &Call) -> bool {
 impl Check for Linearizable {
     fn observe(&mut self, numbered: &Numbered) {
         if let Event::RunStarted { .. } = numbered.event {
-            let broken = self.open_gaps().err();
-            *self = Self { broken, ..Self::new(self.at_least) };
+            self.broken = self.open_gaps().err();
         }
-        self.history.observe(numbered);
-        match &numbered.event {
-            Event::Invoked { .. } => self.floors.push(self.floor),
-            Event::Returned { op, .. } => {
-                if let Some(place) = self.history.place(*op)
-                    && let Some(revision) = self.history.operations()[place].revision()
-                {
-                    self.floor.raise(revision, Who::Operation(place));
-                }
-            }
-            Event::ReadBack(read) if read.failed.is_empty() => {
-                self.floor.raise(read.revision, Who::ReadBack(self.read_backs.len()));
-                self.read_backs.push((numbered.seq, read.as_ref().clone()));
-            }
-            _ => {}
-        }
+        self.gathered.observe(numbered);
     }
 
     fn verdict(&self) -> CheckResult {
+        let run = self.gathered.run();
         let (mut writes, mut reads, mut unknown) = (0, 0, 0);
-        for operation in self.history.iter() {
+        for operation in run.operations() {
             match operation.happened() {
                 true if made(operation).is_some() || is_certain_write(&operation.call) => {
                     writes += 1
@@ -114,7 +63,7 @@ impl Check for Linearizable {
             Ok(_) if writes + reads < self.at_least as usize => {
                 Finding::too_few(writes + reads, self.at_least, "acknowledged operations")
             }
-            Ok(_) if writes == 0 || reads == 0 && self.read_backs.is_empty() => {
+            Ok(_) if writes == 0 || reads == 0 && run.read_backs.is_empty() => {
                 Finding::unknown(format!("{writes} writes and {reads} reads do not tell an order"))
             }
             Ok(gaps) => Finding::valid(format!(

@@ -14,22 +14,22 @@ use super::run::{Broken, Floor, Run, Who, is_open_write};
 use crate::history::Operation;
 
 /// Who made which revision, as far as it can be told.
-pub(super) struct Gaps<'a> {
+pub(crate) struct Gaps<'a> {
     /// Unknown writes that were seen: by revision, who, and the key and value that were seen.
-    pub(super) placed: BTreeMap<i64, (Who, &'a str, &'a str)>,
+    pub(crate) placed: BTreeMap<i64, (Who, &'a str, &'a str)>,
     /// Revisions that nobody is known to have made, ascending, up to the first that nobody can.
-    pub(super) gaps: Vec<i64>,
+    pub(crate) gaps: Vec<i64>,
     /// The first revision that nobody can have made.
-    pub(super) unmade: Option<i64>,
+    pub(crate) unmade: Option<i64>,
     /// Of each key, what an unknown write that is not placed may do to it.
-    pub(super) touches: Vec<Touch>,
+    pub(crate) touches: Vec<Touch>,
 }
 
 /// What may have been done to a key in a gap above these revisions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Touch {
-    pub(super) put_above: i64,
-    pub(super) deleted_above: i64,
+pub(crate) struct Touch {
+    pub(crate) put_above: i64,
+    pub(crate) deleted_above: i64,
 }
 
 impl Touch {
@@ -45,7 +45,7 @@ impl Touch {
 }
 
 /// Looks for the writers of all gaps.
-pub(super) fn resolve<'a>(
+pub(crate) fn resolve<'a>(
     run: Run<'a>,
     keys: &Keys<'_>,
     makers: &[(i64, Who)],
@@ -160,7 +160,9 @@ fn place<'a>(
     let mut writers: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     for (place, operation) in run.operations().iter().enumerate() {
         if is_open_write(operation) {
-            values(operation, |key, value| writers.entry((key, value)).or_default().push(place));
+            each_value(operation, |key, value| {
+                writers.entry((key, value)).or_default().push(place)
+            });
         }
     }
     let mut placed: BTreeMap<i64, (Who, &'a str, &'a str)> = BTreeMap::new();
@@ -209,7 +211,7 @@ fn nobody_wrote(run: Run<'_>, shown: Shown<'_>) -> Broken {
     let Shown { who, key, value, revision, .. } = shown;
     let writer = run.operations().iter().position(|operation| {
         let mut wrote = false;
-        values(operation, |k, v| wrote |= (k, v) == (key, value));
+        each_value(operation, |k, v| wrote |= (k, v) == (key, value));
         wrote
     });
     match writer {
@@ -227,7 +229,7 @@ fn nobody_wrote(run: Run<'_>, shown: Shown<'_>) -> Broken {
 }
 
 /// Every value that an operation writes, on either way of a transaction.
-fn values<'a>(operation: &'a Operation, mut see: impl FnMut(&'a str, &'a str)) {
+pub(crate) fn each_value<'a>(operation: &'a Operation, mut see: impl FnMut(&'a str, &'a str)) {
     match &operation.call {
         Call::Put { key, value } => see(key, value),
         Call::Txn { then, otherwise, .. } => {

@@ -9,7 +9,7 @@ use super::run::Run;
 use crate::history::Operation;
 
 /// Every key that a run names. A key's number is its place among them.
-pub(super) struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     names: Vec<&'a str>,
     numbers: HashMap<&'a str, usize>,
     /// Of each operation, the one key that it is about: looking for its name again costs more than
@@ -18,7 +18,7 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn of(run: Run<'a>) -> Self {
+    pub(crate) fn of(run: Run<'a>) -> Self {
         let mut names: Vec<&'a str> = Vec::new();
         let mut numbers: HashMap<&'a str, usize> = HashMap::new();
         let mut see = |key: &'a str| {
@@ -46,30 +46,35 @@ impl<'a> Keys<'a> {
         Self { names, numbers, own }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.names.len()
     }
 
-    pub(super) fn name(&self, number: usize) -> &'a str {
+    pub(crate) fn name(&self, number: usize) -> &'a str {
         self.names[number]
     }
 
     /// # Panics
     /// For a key that the run does not name.
-    pub(super) fn number(&self, key: &str) -> usize {
+    pub(crate) fn number(&self, key: &str) -> usize {
         self.numbers[key]
+    }
+
+    /// The number of a key, if the run names it.
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
+        self.numbers.get(key).copied()
     }
 
     /// The key that an operation is about, by the operation's place.
     ///
     /// # Panics
     /// If it is not about one key.
-    pub(super) fn own(&self, place: usize) -> usize {
+    pub(crate) fn own(&self, place: usize) -> usize {
         self.own[place].expect("puts, reads and deletions are about one key")
     }
 
     /// The numbers of all keys in a range; a single key of a range may be named by nobody else.
-    pub(super) fn within(&self, range: &KeyRange) -> Range<usize> {
+    pub(crate) fn within(&self, range: &KeyRange) -> Range<usize> {
         match &range.end {
             None => self.numbers.get(range.key.as_str()).map_or(0..0, |&number| number..number + 1),
             Some(end) => {

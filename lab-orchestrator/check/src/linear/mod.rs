@@ -17,9 +17,10 @@
 //! 5. Compactions happened in the order of what they dropped, and none dropped the future.
 //!
 //! ```text
-//!  History ─► times     rules 2 and 5, and who made which revision
-//!          ─► gaps      rules 1 and 4: unknown writes by their values, then the rest by count
-//!          ─► replay    rule 3, over the `keys` and `rows` of the store
+//!  Gathered ─► times    rules 2 and 5, and who made which revision
+//!           ─► gaps     rules 1 and 4: unknown writes by their values, then the rest by count
+//!           ─► replay   rule 3, over the `keys` and `rows` of the store
+//!           ─► Order    what came of it, for this check and for `watch`
 //! ```
 //!
 //! Serializable reads may be old, but never wrong: all but the lower bound of rule 2 holds for them.
@@ -43,7 +44,9 @@
 
 mod check;
 mod gaps;
+mod gathered;
 mod keys;
+mod order;
 mod replay;
 mod rows;
 mod run;
@@ -52,3 +55,7 @@ mod tests;
 mod times;
 
 pub use check::Linearizable;
+pub(crate) use gaps::each_value;
+pub(crate) use gathered::Gathered;
+pub(crate) use order::Order;
+pub(crate) use run::{Run, Who, is_open_write};

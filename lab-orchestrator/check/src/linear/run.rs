@@ -5,11 +5,11 @@ use lab_protocol::{Call, ReadBack, TxnResult};
 use crate::history::{History, Operation};
 
 /// A promise that was broken: why, and the events that show it.
-pub(super) type Broken = (String, Vec<u64>);
+pub(crate) type Broken = (String, Vec<u64>);
 
 /// Somebody who was told something of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum Who {
+pub(crate) enum Who {
     /// Nobody: a new cluster is empty and at revision 1.
     #[default]
     Start,
@@ -19,18 +19,28 @@ pub(super) enum Who {
     ReadBack(usize),
 }
 
+impl Who {
+    /// The place of the operation, if it is one.
+    pub(crate) fn place(self) -> Option<usize> {
+        match self {
+            Self::Operation(place) => Some(place),
+            Self::Start | Self::ReadBack(_) => None,
+        }
+    }
+}
+
 /// The highest revision that was told to anybody before a moment, and to whom.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Floor {
-    pub(super) revision: i64,
-    pub(super) who: Who,
+pub(crate) struct Floor {
+    pub(crate) revision: i64,
+    pub(crate) who: Who,
 }
 
 impl Floor {
     /// A new cluster.
-    pub(super) const START: Self = Self { revision: 1, who: Who::Start };
+    pub(crate) const START: Self = Self { revision: 1, who: Who::Start };
 
-    pub(super) fn raise(&mut self, revision: i64, who: Who) {
+    pub(crate) fn raise(&mut self, revision: i64, who: Who) {
         if revision > self.revision {
             *self = Self { revision, who };
         }
@@ -39,22 +49,22 @@ impl Floor {
 
 /// Everything of one cluster.
 #[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
-    pub(super) history: &'a History,
+pub(crate) struct Run<'a> {
+    pub(crate) history: &'a History,
     /// Of each operation, when it was asked.
-    pub(super) floors: &'a [Floor],
+    pub(crate) floors: &'a [Floor],
     /// At the end.
-    pub(super) last: Floor,
+    pub(crate) last: Floor,
     /// With the events that tell of them.
-    pub(super) read_backs: &'a [(u64, ReadBack)],
+    pub(crate) read_backs: &'a [(u64, ReadBack)],
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn operations(&self) -> &'a [Operation] {
+    pub(crate) fn operations(&self) -> &'a [Operation] {
         self.history.operations()
     }
 
-    pub(super) fn words(&self, who: Who) -> String {
+    pub(crate) fn words(&self, who: Who) -> String {
         match who {
             Who::Start => "the new cluster".into(),
             Who::Operation(place) => self.operations()[place].words(),
@@ -63,7 +73,7 @@ impl<'a> Run<'a> {
     }
 
     /// Something that `who` was told does not fit what `other` was told.
-    pub(super) fn broken(&self, who: Who, other: Who, why: impl AsRef<str>) -> Broken {
+    pub(crate) fn broken(&self, who: Who, other: Who, why: impl AsRef<str>) -> Broken {
         let mut evidence = self.evidence(other);
         if other != who {
             evidence.extend(self.evidence(who));
@@ -82,7 +92,7 @@ impl<'a> Run<'a> {
 
 /// The revision that an operation made, if it is known to have made one: a deletion of nothing
 /// makes none, nor does a transaction that wrote nothing.
-pub(super) fn made(operation: &Operation) -> Option<i64> {
+pub(crate) fn made(operation: &Operation) -> Option<i64> {
     let wrote = match &operation.call {
         Call::Put { .. } => true,
         Call::Delete { .. } => {
@@ -106,7 +116,7 @@ pub(super) fn made(operation: &Operation) -> Option<i64> {
 }
 
 /// Whether its outcome is unknown and it may have written.
-pub(super) fn is_open_write(operation: &Operation) -> bool {
+pub(crate) fn is_open_write(operation: &Operation) -> bool {
     !operation.happened() && operation.may_have_happened() && writes_keys(&operation.call)
 }
 

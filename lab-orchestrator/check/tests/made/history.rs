@@ -7,6 +7,7 @@ use lab_protocol::{
 
 use super::Chances;
 use super::store::Store;
+use super::watching::Watching;
 
 /// What a history is like.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Shape {
     /// A lease ends every so many steps. The serializable reads that follow see the store as it is
     /// then.
     pub(crate) steps_between_leases: usize,
+    /// Watches that are opened in all.
+    pub(crate) watches: usize,
 }
 
 /// One client.
@@ -39,6 +42,7 @@ pub(crate) fn make(seed: u64, shape: Shape) -> Vec<Numbered> {
         shape,
         store: Store::new(),
         stale: Store::new(),
+        watching: Watching::new(),
         late: Vec::new(),
         lease: 1,
         asked: 0,
@@ -62,6 +66,7 @@ struct Maker {
     store: Store,
     /// What a member that lags behind holds.
     stale: Store,
+    watching: Watching,
     /// Writes given up by their clients that may still happen.
     late: Vec<Call>,
     /// The one that has not ended.
@@ -75,12 +80,20 @@ impl Maker {
         if !self.late.is_empty() && self.chances.below(4 * self.shape.clients) == 0 {
             let which = self.chances.below(self.late.len());
             let call = self.late.swap_remove(which);
-            self.store.apply(&call);
+            self.change(|store| _ = store.apply(&call));
         }
         if self.chances.below(self.shape.steps_between_leases) == 0 {
             self.stale = self.store.clone();
-            self.store.expire(self.lease);
+            let lease = self.lease;
+            self.change(|store| store.expire(lease));
             self.lease += 1;
+        }
+        if self.shape.watches > 0 && self.chances.below(3) == 0 {
+            let keys = self.keys();
+            let Self { shape, store, watching, chances, .. } = self;
+            if let Some(event) = watching.step(store, shape.watches, keys, chances) {
+                self.tell(event);
+            }
         }
         match client {
             Client::Idle if self.asked < self.shape.operations => self.ask(place),
@@ -108,7 +121,7 @@ impl Maker {
         let outcome = match (unknown, self.chances.below(4)) {
             (true, which) => {
                 match which {
-                    0 => drop(self.store.apply(&call)),
+                    0 => self.change(|store| _ = store.apply(&call)),
                     1 => self.late.push(call),
                     _ => {}
                 }
@@ -117,10 +130,24 @@ impl Maker {
             (false, _) if self.chances.per_mille(10) => Outcome::Fail { error: "refused".into() },
             (false, _) => match call {
                 Call::Get { serializable: true, .. } => self.stale.apply(&call),
-                _ => self.store.apply(&call),
+                _ => {
+                    let mut outcome = None;
+                    self.change(|store| outcome = Some(store.apply(&call)));
+                    outcome.expect("it was applied")
+                }
             },
         };
         Client::Done(op, outcome)
+    }
+
+    /// Changes the store, and notes for the watches what that changed.
+    fn change(&mut self, change: impl FnOnce(&mut Store)) {
+        if self.shape.watches == 0 {
+            return change(&mut self.store);
+        }
+        let before = self.store.clone();
+        change(&mut self.store);
+        self.watching.changed(&before, &self.store);
     }
 
     /// A member tells all it holds.

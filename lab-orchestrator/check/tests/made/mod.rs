@@ -1,10 +1,11 @@
-//! Histories made from a seed: clients of a model of the store, operations that overlap, and
-//! outcomes that are not known.
+//! Histories made from a seed: clients of a model of the store, operations that overlap, outcomes
+//! that are not known, and watches.
 //!
 //! The tests and the example `million` each take this module by its path.
 
 pub(crate) mod history;
 pub(crate) mod store;
+mod watching;
 
 /// Chances from a seed: Steele, Lea and Flood's SplitMix64 (2014), which is short and good enough.
 #[derive(Clone, Debug)]

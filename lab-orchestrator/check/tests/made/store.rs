@@ -12,7 +12,7 @@ use lab_protocol::{
 pub(crate) struct Store {
     pub(crate) rows: BTreeMap<String, Row>,
     pub(crate) revision: i64,
-    compacted: i64,
+    pub(crate) compacted: i64,
     /// Leases that have ended. Those that were never granted live too.
     ended: BTreeSet<i64>,
 }

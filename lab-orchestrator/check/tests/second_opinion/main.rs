@@ -57,6 +57,7 @@ fn a_search_and_the_check_agree() {
             unknown_per_mille: 150 * chances.below(4),
             compactions_percent: [1, 1, 1, 20][chances.below(4)],
             steps_between_leases: 15,
+            watches: 0,
         };
         let events = make(seed, shape);
         let said = compare(&events, &mut tally, &format!("seed {seed}, {shape:?}"));

@@ -115,4 +115,6 @@ checks! {
     leader_completeness: NoParameters,
     /// No two members applied different entries at one index.
     state_machine_safety: NoParameters,
+    /// Every watch was told all it asked for, once, whole and in order, as etcd promises.
+    watch_guarantees: AtLeast,
 }
