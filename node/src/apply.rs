@@ -315,9 +315,9 @@ impl Apply {
                 return Ok(false);
             }
             let result = self.change_members(&op);
-            if result.is_err() {
-                raft_change = None;
-            }
+            let is_of_votes = matches!(result, Ok((_, true)));
+            raft_change = raft_change.filter(|_| is_of_votes);
+            let result = result.map(|(members, _)| members);
             answer = self.parts.waiters.is_mine(id).then_some((id, Answer::Members(result)));
         }
         self.parts.progress.notify(Notice::Configure { index, change: raft_change });
@@ -326,14 +326,16 @@ impl Apply {
         Ok(true)
     }
 
-    fn change_members(&mut self, op: &Op) -> Result<Vec<Member>, ChangeError> {
+    /// Changes the members; returns them, and whether their votes changed too.
+    fn change_members(&mut self, op: &Op) -> Result<(Vec<Member>, bool), ChangeError> {
         let Op::ChangeMembers(change) = op else { return Err(ChangeError::BadUrls) };
         let change = MemberChange::decode(change).map_err(|_| ChangeError::BadUrls)?;
         let mut membership = self.parts.membership.write();
         membership.check(&change)?;
         self.changes.extend(membership.apply(&change));
         hit(Failpoint::MembersChanged);
-        Ok(membership.members().cloned().collect())
+        let is_of_votes = !matches!(change, MemberChange::UpdatePeerUrls { .. });
+        Ok((membership.members().cloned().collect(), is_of_votes))
     }
 
     fn configured(&mut self, conf_state: ConfState) -> Result<(), ApplyError> {
@@ -395,7 +397,7 @@ pub fn as_raft(change: &MemberChange) -> ConfChangeV2 {
         MemberChange::Add(member) => (ConfChangeType::AddNode, member.id),
         MemberChange::Promote(id) => (ConfChangeType::AddNode, *id),
         MemberChange::Remove(id) => (ConfChangeType::RemoveNode, *id),
-        // A voter that stays one, or a learner: raft-rs changes nothing.
+        // Not put into effect: it would make a voter of a learner.
         MemberChange::UpdatePeerUrls { id, .. } => (ConfChangeType::AddNode, *id),
     };
     let mut single = ConfChangeSingle::default();

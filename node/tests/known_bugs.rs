@@ -23,6 +23,10 @@ const TWO_SNAPSHOTS: &str =
 const FINAL_WRITE: &str = "src/storage/tests.rs::a_failed_write_is_final";
 const CUT_COMPACTION: &str =
     "src/kv/tests/rules.rs::a_compaction_that_a_crash_cut_short_is_ended_after_it";
+const PROMOTED: &str = "sim/tests/members.rs::a_promotion_and_an_update_outlive_a_restart_of_all";
+const REMOVED: &str = "tests/programs/removed.rs::a_removed_member_that_returns_ends_and_says_why";
+const OLD_CONFIGURATION: &str =
+    "sim/tests/members.rs::what_was_sent_under_an_old_configuration_does_no_harm";
 
 const KNOWN: &[Known] = &[
     // The applied index is written with what was applied.
@@ -90,6 +94,21 @@ const KNOWN: &[Known] = &[
     ("tikv/tikv#10078", &["src/consensus/log.rs::a_commit_index_beyond_the_log_is_clamped", WIPED]),
     ("tikv/tikv#12230", &["src/consensus/reads.rs::what_brings_no_answer_begins_anew"]),
     ("tikv/tikv#20000", &["src/consensus/reads.rs::another_member_or_start_is_not_answered"]),
+    // Members that join, learners and their promotion, members that are removed.
+    ("etcd-io/etcd#19557", &[PROMOTED]),
+    ("etcd-io/etcd#20793", &[PROMOTED]),
+    ("etcd-io/etcd#21694", &[PROMOTED]),
+    ("etcd-io/etcd#18347", &[PROMOTED]),
+    ("etcd-io/etcd#13196", &[REMOVED]),
+    ("etcd-io/website#1095", &[REMOVED]),
+    ("tikv/tikv#7344", &[OLD_CONFIGURATION]),
+    ("tikv/tikv#6609", &[OLD_CONFIGURATION]),
+    ("tikv/tikv#12023", &[OLD_CONFIGURATION]),
+    ("tikv/tikv#6344", &[OLD_CONFIGURATION]),
+    (
+        "tikv/raft-rs#269",
+        &["sim/tests/members.rs::a_learner_begins_with_a_snapshot_and_becomes_a_voter"],
+    ),
     // A failed sync is final.
     (
         "cockroachdb/cockroach#37102",
@@ -118,22 +137,6 @@ const KNOWN: &[Known] = &[
 /// Threads about what is not served yet, and what that is.
 const LATER: &[(&str, &[&str])] = &[
     ("users and roles", &["etcd-io/etcd#11651", "etcd-io/etcd#14571", "etcd-io/etcd#13976"]),
-    (
-        "members that join, learners and their promotion",
-        &[
-            "etcd-io/etcd#19557",
-            "etcd-io/etcd#20793",
-            "etcd-io/etcd#21694",
-            "etcd-io/etcd#18347",
-            "etcd-io/etcd#13196",
-            "etcd-io/website#1095",
-            "tikv/tikv#7344",
-            "tikv/tikv#6609",
-            "tikv/tikv#12023",
-            "tikv/tikv#6344",
-            "tikv/raft-rs#269",
-        ],
-    ),
     (
         "restoring a snapshot",
         &[

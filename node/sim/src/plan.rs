@@ -49,6 +49,8 @@ pub enum Action {
     Add(usize, bool),
     /// The administrator gives a learner a vote.
     Promote(usize),
+    /// The administrator gives a member another peer URL.
+    Update(usize),
     /// The administrator removes a member for good.
     Remove(usize),
     /// The administrator asks the leader to hand its office to this member.
@@ -60,7 +62,7 @@ impl Action {
     pub const STUCK_MICROS: u64 = 1_000_000;
 
     /// Every kind of fault there is.
-    pub const KINDS: [&'static str; 18] = [
+    pub const KINDS: [&'static str; 19] = [
         "crash",
         "power loss",
         "power loss in a sync",
@@ -77,6 +79,7 @@ impl Action {
         "fallen leader",
         "member added",
         "learner promoted",
+        "member updated",
         "member removed",
         "moved leader",
     ];
@@ -100,6 +103,7 @@ impl Action {
             Self::LeaderFalls(..) => Some("fallen leader"),
             Self::Add(..) => Some("member added"),
             Self::Promote(_) => Some("learner promoted"),
+            Self::Update(_) => Some("member updated"),
             Self::Remove(_) => Some("member removed"),
             Self::MoveLeader(_) => Some("moved leader"),
             Self::Restart(_) | Self::Resume(_) | Self::Rejoin(_) | Self::HealNetwork => None,
@@ -273,6 +277,8 @@ impl Plan {
         for _ in 0..random.random_range(0..3) {
             let at = random.random_range(FIRST_MICROS..LAST_MICROS);
             actions.push((at, Action::MoveLeader(random.random_range(0..places))));
+            let at = random.random_range(FIRST_MICROS..LAST_MICROS - 1_000_000);
+            actions.push((at, Action::Update(random.random_range(0..places))));
         }
     }
 

@@ -698,7 +698,7 @@ impl World {
                 self.heal_where(|_, _| true);
                 false
             }
-            Action::Add(..) | Action::Promote(_) | Action::Remove(_) => {
+            Action::Add(..) | Action::Promote(_) | Action::Update(_) | Action::Remove(_) => {
                 self.change(action);
                 false
             }

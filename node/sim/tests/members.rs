@@ -13,6 +13,15 @@ fn live(seed: u64, joiners: usize, actions: Vec<(u64, Action)>) -> Outcome {
     outcome
 }
 
+/// The configuration by a member's last word: who votes, and who learns.
+fn configuration(outcome: &Outcome, member: MemberNo) -> (usize, usize) {
+    let said = outcome.journal.iter().rev().find_map(|numbered| match &numbered.event {
+        Event::Status { member: no, status } if *no == member => Some(status),
+        _ => None,
+    });
+    said.map_or((0, 0), |status| (status.voters.len(), status.learners.len()))
+}
+
 fn runs_at_the_end(outcome: &Outcome, member: MemberNo) -> bool {
     let mut processes = outcome.journal.iter().filter_map(|numbered| match &numbered.event {
         Event::Process { member: no, process } if *no == member => Some(process),
@@ -60,4 +69,71 @@ fn two_others_take_the_place_of_two_members() {
     );
     let up = [1, 2, 3, 4].map(|no| runs_at_the_end(&outcome, MemberNo(no)));
     assert_eq!(up, [false, false, true, true]);
+}
+
+/// etcd-io/etcd#19557, #20793, #21694, #18347: of a learner's promotion or of its new URL the list
+/// of members and the votes told different tales, some of them after a restart.
+#[test]
+fn a_promotion_and_an_update_outlive_a_restart_of_all() {
+    for (seed, promoted) in (1..=60).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let mut actions = vec![
+            (1_000_000, Action::Add(2, true)),
+            (2_000_000, Action::Update(2)),
+            (2_500_000, Action::Update(0)),
+        ];
+        if promoted {
+            actions.push((3_000_000, Action::Promote(2)));
+            actions.push((4_000_000, Action::Update(2)));
+        }
+        for place in 0..3 {
+            actions.push((2_000_000 + 40_000 * seed, Action::PowerLoss(place)));
+            actions.push((5_000_000, Action::Restart(place)));
+        }
+        actions.push((6_000_000, Action::Update(1)));
+        // Once more, for what was asked while nobody was there.
+        if promoted {
+            actions.push((7_000_000, Action::Promote(2)));
+        }
+        actions.sort_by_key(|(at, _)| *at);
+        let outcome = live(seed, 1, actions);
+        let expected = if promoted { (3, 0) } else { (2, 1) };
+        for member in 1..=3 {
+            let found = configuration(&outcome, MemberNo(member));
+            assert_eq!(found, expected, "seed {seed}, promoted: {promoted}, m{member}");
+        }
+    }
+}
+
+/// tikv/raft-rs#269: a learner that began with a snapshot did not learn that it was one.
+#[test]
+fn a_learner_begins_with_a_snapshot_and_becomes_a_voter() {
+    let outcome =
+        live(1, 1, vec![(3_000_000, Action::Add(2, true)), (5_000_000, Action::Promote(2))]);
+    assert!(outcome.tally.snapshots > 0, "a log never begins at 1: {:?}", outcome.tally);
+    assert_eq!(configuration(&outcome, MemberNo(3)), (3, 0));
+}
+
+/// tikv/tikv#7344, #6609, #12023, #6344: messages and changes of an old configuration that came
+/// late.
+#[test]
+fn what_was_sent_under_an_old_configuration_does_no_harm() {
+    for seed in 1..=50 {
+        let removed = usize::try_from(seed % 3).expect("a place");
+        live(
+            seed,
+            2,
+            vec![
+                (500_000, Action::Repeating(500)),
+                (500_000, Action::SlowNetwork(150_000)),
+                (1_000_000, Action::Add(2, true)),
+                (2_500_000, Action::Promote(2)),
+                (2_500_000, Action::Remove(removed)),
+                (2_500_000, Action::Add(3, false)),
+                (3_000_000 + 20_000 * seed, Action::PowerLoss(removed)),
+                (4_500_000, Action::Restart(removed)),
+                (5_000_000, Action::Remove(removed)),
+                (6_000_000, Action::Remove(3)),
+            ],
+        );
+    }
 }

@@ -40,6 +40,11 @@ impl World {
                 MemberChange::Add(member)
             }
             Action::Promote(place) => MemberChange::Promote(id(place)),
+            Action::Update(place) => {
+                let port = self.random.random_range(2381..2400);
+                let urls = vec![format!("http://m{}.test:{port}", place + 1)];
+                MemberChange::UpdatePeerUrls { id: id(place), urls }
+            }
             Action::Remove(place) => MemberChange::Remove(id(place)),
             _ => return,
         };

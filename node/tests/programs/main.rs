@@ -1,0 +1,5 @@
+//! Processes of the shipped program, alone and as clusters.
+
+mod damaged_files;
+mod member;
+mod removed;
