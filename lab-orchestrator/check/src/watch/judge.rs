@@ -40,6 +40,7 @@ pub(super) fn judge(
         from: None,
         next: 0,
         is_open: true,
+        is_created: false,
         is_resumed: false,
         is_fresh: true,
         last: None,
@@ -77,6 +78,8 @@ struct Judge<'a> {
     /// The first revision of which not all was told yet.
     next: i64,
     is_open: bool,
+    /// Whether the member has said that the present stream watches.
+    is_created: bool,
     is_resumed: bool,
     /// Whether the present stream has told of no change yet.
     is_fresh: bool,
@@ -109,7 +112,8 @@ impl<'a> Judge<'a> {
 
     fn resumed(&mut self, seq: u64, member: MemberNo, start_revision: i64) {
         (self.opened, self.member) = (seq, member);
-        (self.is_open, self.is_resumed, self.is_fresh) = (true, true, true);
+        (self.is_open, self.is_created) = (true, false);
+        (self.is_resumed, self.is_fresh) = (true, true);
         self.asked(start_revision);
         self.tally.resumed += 1;
     }
@@ -117,12 +121,15 @@ impl<'a> Judge<'a> {
     fn heard(&mut self, seq: u64, response: &'a WatchResponse) -> Result<(), Broken> {
         match &response.told {
             WatchTold::Created => {
+                self.is_created = true;
                 if self.from.is_none() {
                     self.starts(response.revision.saturating_add(1));
                 }
                 Ok(())
             }
             WatchTold::Events(events) => self.events(seq, response.revision, events),
+            // It was on its way for others of the stream before this one was there.
+            WatchTold::Progress if !self.is_created => Ok(()),
             WatchTold::Progress => {
                 self.tally.bookmarks += 1;
                 if self.bookmark.is_none_or(|(revision, _)| revision < response.revision) {

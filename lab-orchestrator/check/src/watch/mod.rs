@@ -36,6 +36,9 @@
 //! revision it would be told next, which for a new watch is its start. A row before a change may be
 //! missing once a compaction dropped it (`etcd-io/etcd server/etcdserver/api/v3rpc/watch.go`).
 //!
+//! A bookmark that arrives before the watch is created says nothing of it: a member tells all watches
+//! of a connection at once how far they have come, and it was under way for the others.
+//!
 //! Left out on purpose: the order of changes within a revision, which etcd does not promise; and
 //! whatever is heard of a stream that has ended.
 

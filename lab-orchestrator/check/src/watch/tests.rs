@@ -99,7 +99,7 @@ fn resume(script: Script, watch: u64, start_revision: i64) -> Script {
 
 /// The first watch, of everything from revision 2 on, in these responses.
 fn watched(responses: Vec<Vec<WatchEvent>>) -> Script {
-    let script = open(written(), 1, asked(2));
+    let script = hear(open(written(), 1, asked(2)), 1, 6, WatchTold::Created);
     responses.into_iter().fold(script, |script, events| told(script, 1, events))
 }
 
@@ -218,7 +218,11 @@ fn bookmarkable() {
     // It never came: that is not reliable.
     judge(bookmark(two(), 4), Invalid, "watch reliable: watch 1");
     judge(close(bookmark(two(), 5), 1), Invalid, "was told by a bookmark of all up to revision 5");
-    judge(bookmark(open(written(), 1, asked(7)), 6), Unknown, "0 changes told to watches");
+    let to_come = hear(open(written(), 1, asked(7)), 1, 6, WatchTold::Created);
+    judge(bookmark(to_come, 6), Unknown, "0 changes told to watches");
+    // One for others, which was under way before this watch was created.
+    let others = hear(bookmark(open(written(), 1, asked(2)), 6), 1, 6, WatchTold::Created);
+    judge(told(others, 1, vec![put(a2())]), Valid, "1 changes and 0 bookmarks");
 }
 
 #[test]
