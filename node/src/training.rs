@@ -72,6 +72,8 @@ pub enum Break {
     MembersBeforeVotes,
     /// Changes of the configuration are not held back while another is under way.
     NaiveConfigurationSwap,
+    /// A watch that a compaction overtook goes on behind it and says nothing of it.
+    WatchSkipsCompacted,
     /// The cluster token makes no difference: a member started with another one belongs.
     TokenIgnored,
 }

@@ -2,7 +2,7 @@
 
 use lab_check::{
     AckedNotLost, Check, ElectionSafety, LeaderAppendOnly, LeaderCompleteness, LeaseNotEarly,
-    Linearizable, LogMatching, MembersEqual, StateMachineSafety,
+    Linearizable, LogMatching, MembersEqual, StateMachineSafety, WatchGuarantees,
 };
 use lab_protocol::{Judgement, Numbered};
 use node::training::Planted;
@@ -62,7 +62,7 @@ impl Outcome {
 }
 
 /// The lab's checks that judge a lifetime.
-pub fn checks() -> [Box<dyn Check>; 9] {
+pub fn checks() -> [Box<dyn Check>; 10] {
     [
         Box::new(ElectionSafety::default()),
         Box::new(LeaderAppendOnly::default()),
@@ -73,6 +73,7 @@ pub fn checks() -> [Box<dyn Check>; 9] {
         Box::new(Linearizable::new(0)),
         Box::new(MembersEqual::default()),
         Box::new(LeaseNotEarly::new(0)),
+        Box::new(WatchGuarantees::new(0)),
     ]
 }
 

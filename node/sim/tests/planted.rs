@@ -148,6 +148,11 @@ fn a_change_of_members_during_another_is_caught() {
     });
 }
 
+#[test]
+fn a_watch_that_skips_what_was_compacted_is_caught() {
+    caught(Break::WatchSkipsCompacted, 60, "watch_guarantees");
+}
+
 /// Without one of the lab's checks its row here has nothing to show.
 #[test]
 fn every_check_sees_a_bug() {
@@ -161,6 +166,7 @@ fn every_check_sees_a_bug() {
         ("linearizable", Break::ReadsUnchecked),
         ("members_equal", Break::ApplySkips),
         ("lease_not_early", Break::LeaseEarly),
+        ("watch_guarantees", Break::WatchSkipsCompacted),
     ];
     let names: Vec<_> = checks().iter().map(|check| check.verdict().check).collect();
     assert_eq!(names, rows.map(|(check, _)| check), "a row for each check that judges");

@@ -76,7 +76,7 @@ struct Following {
 impl Following {
     fn new(face: Arc<Face>, requests: Streaming<WatchRequest>) -> Self {
         let longest = face.limits.max_request_bytes.saturating_add(OVERHEAD_BYTES);
-        let watches = WatchStream::new(face.watches.clone(), longest);
+        let watches = WatchStream::new(face.watches.clone(), longest, face.handle.planted);
         let wake = watches.wake();
         let every = face.limits.watch_progress_interval;
         let mut notify = interval_at(Instant::now() + every, every);

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::hub::{StreamId, WatchHub};
 use crate::kv::{Interest, KeyRange, KvError, PullLimits, ReadError, RowsError, Store};
+use crate::training::{Break, Planted};
 
 /// The watch id of a response that is for no watch.
 const NO_WATCH: i64 = -1;
@@ -55,7 +56,6 @@ pub struct Polled {
 ///
 /// The face hands every request to [`request`](Self::request); after each, and whenever
 /// [`wake`](Self::wake) fires, it sends what [`poll`](Self::poll) returns, until there is no more.
-#[derive(Debug)]
 pub struct WatchStream {
     hub: Arc<WatchHub>,
     id: StreamId,
@@ -71,6 +71,8 @@ pub struct WatchStream {
     notify_due: bool,
     /// Responses larger than this are split where the client allows it.
     max_response_bytes: usize,
+    /// Planted bugs, in the training build.
+    planted: Planted,
 }
 
 impl Drop for WatchStream {
@@ -88,7 +90,7 @@ fn header(revision: i64) -> Option<ResponseHeader> {
 
 impl WatchStream {
     /// A stream without watches. `max_response_bytes` is `--max-request-bytes` and 512 KiB.
-    pub fn new(hub: Arc<WatchHub>, max_response_bytes: usize) -> Self {
+    pub fn new(hub: Arc<WatchHub>, max_response_bytes: usize, planted: Planted) -> Self {
         let wake = Arc::new(Notify::new());
         let id = hub.open(Arc::clone(&wake));
         Self {
@@ -101,6 +103,7 @@ impl WatchStream {
             progress_requests: 0,
             notify_due: false,
             max_response_bytes,
+            planted,
         }
     }
 
@@ -256,6 +259,12 @@ impl WatchStream {
         let pulled = match store.events_since(&watch.interest, Revision(watch.next), PULL) {
             Ok(pulled) => pulled,
             Err(ReadError::Rows(failed)) => return Err(failed),
+            Err(ReadError::Refused(_)) if self.planted.has(Break::WatchSkipsCompacted) => {
+                watch.next = store.compact_revision().0;
+                watch.queued = true;
+                self.queue.push_back(watch_id);
+                return Ok(0);
+            }
             Err(ReadError::Refused(_)) => {
                 // The only refusal there is: the watch begins before the compaction.
                 self.remove(watch_id);

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kv::{Change, Loader, MemoryRows, Op, Rows, Store, Table};
+use crate::training::Planted;
 
 /// A store and its hub, as the apply thread holds them.
 struct World {
@@ -31,7 +32,7 @@ impl World {
     }
 
     fn stream(&self) -> WatchStream {
-        WatchStream::new(Arc::clone(&self.hub), 4096)
+        WatchStream::new(Arc::clone(&self.hub), 4096, Planted::default())
     }
 
     fn apply(&mut self, op: impl Into<Op>) {

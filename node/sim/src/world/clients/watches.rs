@@ -83,6 +83,8 @@ struct Watch {
     request: WatchRequest,
     /// What its stream calls it.
     number: i64,
+    /// The client knows that its stream has it: only then is a word to every watch also for it.
+    is_open: bool,
     /// The first revision that it was not told of; `None` until that is known.
     next: Option<i64>,
     /// Events of a response whose rest is to come.
@@ -193,7 +195,8 @@ impl World {
         let (Some(running), false) = (&member.running, member.paused) else {
             return self.open_later(watcher, 100_000);
         };
-        let end = WatchStream::new(running.hub.clone(), MAX_RESPONSE_BYTES);
+        let planted = self.common.planted;
+        let end = WatchStream::new(running.hub.clone(), MAX_RESPONSE_BYTES, planted);
         let now = self.now();
         let one = &mut self.clients.watchers[watcher];
         if one.stream.is_some() {
@@ -228,7 +231,7 @@ impl World {
         let id = WatchId(self.clients.next_watch);
         let next = (request.start_revision > 0).then_some(request.start_revision);
         let watches = &mut self.clients.watchers[watcher].watches;
-        watches.push(Watch { id, request, number: 0, next, pieces: Vec::new() });
+        watches.push(Watch { id, request, number: 0, is_open: false, next, pieces: Vec::new() });
         let watch = watches.len() - 1;
         self.begin_watch(watcher, watch, false);
     }
@@ -240,10 +243,11 @@ impl World {
             return;
         };
         let Some(running) = &self.members[stream.member].running else { return };
-        let Watch { id, request, number, next, .. } = &mut watches[watch];
+        let Watch { id, request, number, is_open, next, .. } = &mut watches[watch];
         let start_revision = next.unwrap_or(0);
         let wanted = wanted(request, start_revision, fragment);
         let responses = stream.end.request(wanted, &running.store.read());
+        *is_open = false;
         *number = responses.first().map_or(EVERY_WATCH, |response| response.watch_id);
         let (watch, member) = (*id, no(stream.member));
         let event = if resumes {
@@ -340,7 +344,7 @@ impl World {
             let of = response.watch_id;
             let mut heard = Vec::new();
             watches.retain_mut(|watch| {
-                if of != watch.number && of != EVERY_WATCH {
+                if of != watch.number && (of != EVERY_WATCH || !watch.is_open) {
                     return true;
                 }
                 let Some(response) = watch.hear(&response) else { return true };
@@ -456,6 +460,7 @@ impl Watch {
 
     /// Notes from where the watch would go on; whether it does.
     fn follow(&mut self, response: &WatchResponse) -> bool {
+        self.is_open = true;
         let behind = match &response.told {
             WatchTold::Created if self.next.is_some() => return true,
             WatchTold::Created | WatchTold::Progress => response.revision + 1,
