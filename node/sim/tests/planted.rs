@@ -111,7 +111,7 @@ fn an_applied_index_outside_the_transaction_is_caught() {
 
 #[test]
 fn a_revoke_by_a_leader_of_the_past_is_caught() {
-    caught(Break::OldLeaderRevokes, 1000, "lease_not_early");
+    caught(Break::OldLeaderRevokes, 3000, "lease_not_early");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_snapshot_installed_beside_the_old_log_is_caught() {
 
 #[test]
 fn a_read_by_lease_is_caught() {
-    caught(Break::LeaseBasedReads, 1000, "linearizable");
+    caught(Break::LeaseBasedReads, 3000, "linearizable");
 }
 
 #[test]
@@ -136,13 +136,13 @@ fn a_leader_that_replaces_what_it_found_is_caught() {
 
 #[test]
 fn a_list_of_members_that_is_ahead_of_the_votes_is_caught() {
-    caught(Break::MembersBeforeVotes, 1000, "its state lists");
+    caught(Break::MembersBeforeVotes, 4000, "its state lists");
 }
 
 /// Of all lifetimes one in eight is of this kind.
 #[test]
 fn a_change_of_members_during_another_is_caught() {
-    caught_among(Break::NaiveConfigurationSwap, 500, "convergence", |seed, settings| {
+    caught_among(Break::NaiveConfigurationSwap, 2000, "convergence", |seed, settings| {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         run_plan(seed, Plan::of_changing_members(&mut random, settings.members), settings)
     });

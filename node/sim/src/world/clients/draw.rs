@@ -12,10 +12,14 @@ const KEYS: usize = 6;
 /// Leases that are asked about: those before have run out.
 const NEWEST_LEASES: usize = 3;
 
+/// Of a thousand calls those from here on are of leases.
+const LEASE_CALLS: u32 = 890;
+
 /// What clients were told so far, all of them together. They ask with it in mind, so that a
 /// compare may hold, a lease may live and a compaction may be possible.
-#[derive(Default)]
 pub(super) struct Told {
+    /// Half of what they ask is of leases.
+    minds_leases: bool,
     /// The highest revision.
     pub(super) revision: i64,
     /// Leases that were granted, oldest first.
@@ -25,6 +29,12 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Nothing yet; in one lifetime of four the clients have their minds on leases.
+    pub(super) fn new(random: &mut ChaCha8Rng) -> Self {
+        let minds_leases = random.random_range(0..4) == 0;
+        Self { minds_leases, revision: 0, leases: Vec::new(), rows: Default::default() }
+    }
+
     /// Takes in what came back.
     pub(super) fn hear(&mut self, call: &Call, outcome: &Outcome) {
         match (call, outcome) {
@@ -62,14 +72,15 @@ impl Told {
     /// Draws a call.
     pub(super) fn draw(&self, random: &mut ChaCha8Rng, op: OpId) -> Call {
         let key = key(random.random_range(0..KEYS));
-        match random.random_range(0..1000) {
+        let first = if self.minds_leases && random.random_bool(0.5) { LEASE_CALLS } else { 0 };
+        match random.random_range(first..1000) {
             0..400 => Call::Put { key, value: op.0.to_string() },
             400..440 => Call::Delete { key },
             440..720 => Call::Get { key, serializable: false },
             720..760 => Call::Get { key, serializable: true },
             760..880 => self.transaction(random, op),
-            880..890 => Call::Compact { revision: self.compaction(random) },
-            890..910 => Call::LeaseGrant { ttl_seconds: random.random_range(1..5) },
+            880..LEASE_CALLS => Call::Compact { revision: self.compaction(random) },
+            LEASE_CALLS..910 => Call::LeaseGrant { ttl_seconds: random.random_range(1..5) },
             other => match self.lease(random) {
                 None => Call::LeaseGrant { ttl_seconds: 3 },
                 Some(lease) if other < 960 => Call::LeaseTimeToLive { lease },

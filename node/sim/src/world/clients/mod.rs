@@ -73,7 +73,7 @@ impl Clients {
             think_micros: [12_000, 70_000, 90_000, 150_000][random.random_range(0..4)],
             open: BTreeMap::new(),
             next_op: 1,
-            told: Told::default(),
+            told: Told::new(random),
             watchers: Watcher::draw_all(random),
             next_watch: 0,
             are_ending: false,
