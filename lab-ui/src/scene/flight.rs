@@ -24,10 +24,14 @@ pub(super) fn links(view: &RingView<'_>, labels: &mut Labels, picture: &mut Pict
         let hovered = view.hovered == Some(link);
         match ring::condition(view.state, link) {
             LinkCondition::Cut => cut(&curve, hovered, picture),
-            LinkCondition::Delayed { millis, .. } => {
+            LinkCondition::Delayed { millis, jitter_millis } => {
                 let pen = Pen::dashed(Colour::Fault, 1.6, 8.0, 3.0);
                 open(&curve, pen, hovered, picture);
-                beside(&curve, 0.5, 15.0, format!("+{millis} ms"), Colour::Fault, picture);
+                let text = match jitter_millis {
+                    0 => format!("+{millis} ms"),
+                    more => format!("+{millis}–{} ms", millis.saturating_add(more)),
+                };
+                beside(&curve, 0.5, 15.0, text, Colour::Fault, picture);
             }
             LinkCondition::Open if ring::is_idle(view.state, link) => {
                 let look = Look::lined(Pen::dashed(Colour::Line, 1.0, 2.0, 5.0));

@@ -22,11 +22,13 @@ mod journal;
 mod member;
 mod plan;
 mod run;
+mod saved;
 mod shrink;
 mod tally;
 mod world;
 
 pub use plan::{Action, Plan};
-pub use run::{Outcome, Settings, checks, run, run_plan};
+pub use run::{Outcome, Settings, checks, record_plan, run, run_plan};
+pub use saved::{PLAN_FILE, SaveError, SavedPlan, save};
 pub use shrink::shrink;
 pub use tally::{CALLS, MEASURES, Tally, Total};

@@ -1,5 +1,6 @@
 //! `cargo sim`: lifetimes of whole clusters, one after another, until time is up or one is broken.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,16 +9,38 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use lab_protocol::Numbered;
 use node::training::Planted;
-use node_sim::{Action, CALLS, MEASURES, Outcome, Plan, Settings, Tally, Total, run, shrink};
+use node_sim::{
+    Action, CALLS, MEASURES, Outcome, PLAN_FILE, SaveError, SavedPlan, Settings, Tally, Total,
+    record_plan, run, save, shrink,
+};
 
 /// Lives lifetimes of whole clusters with faults, and judges each.
 ///
-/// A seed decides everything: `--seed S` lives one lifetime again, the same bit for bit.
+/// A seed decides everything: `--seed S` lives one lifetime again, the same bit for bit. When a
+/// rule is broken, the faults that it does not need are left out and the short lifetime is saved:
+/// as a plan, which `--plan FILE` lives again, and as a recording, which `raft-lab replay DIR`
+/// shows on the page.
 #[derive(Parser)]
+#[command(after_help = EXAMPLES)]
 struct Arguments {
     /// Live only the lifetime of this seed, and tell what went wrong in it.
-    #[arg(long, conflicts_with_all = ["minutes", "lifetimes"])]
+    #[arg(long, group = "one", conflicts_with_all = ["minutes", "lifetimes", "from"])]
     seed: Option<u64>,
+    /// Live only the lifetime of this saved plan.
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "one",
+        conflicts_with_all = ["minutes", "lifetimes", "from", "members"]
+    )]
+    plan: Option<PathBuf>,
+    /// Of the one lifetime, leave out the faults that its broken rule does not need.
+    #[arg(long, requires = "one")]
+    shrink: bool,
+    /// Save the lifetime here: its plan, and a recording of it. What breaks a rule among many is
+    /// always saved, without this in target/sim/seed-S.
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
     /// Go on for so many minutes, such as 0.5 or 30.
     #[arg(long, default_value = "1", value_parser = minutes)]
     minutes: Duration,
@@ -27,17 +50,33 @@ struct Arguments {
     /// Begin with this seed and count up.
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Also print every event of the lifetime (with --seed).
-    #[arg(long, requires = "seed")]
+    /// Also print every event of the one lifetime.
+    #[arg(long, requires = "one")]
     events: bool,
     /// Members of each cluster.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
+    #[arg(long, default_value_t = DEFAULT_MEMBERS as u8, value_parser = clap::value_parser!(u8).range(2..=9))]
     members: u8,
     /// Plant this bug; it is caught when a rule is broken (exit code 1).
     #[cfg(feature = "training")]
     #[arg(long = "break", value_enum)]
     planted: Option<node::training::Break>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo sim --minutes 30                       many lifetimes, until one breaks a rule
+  cargo sim --seed 17 --save /tmp/seed-17      one, to be watched: raft-lab replay /tmp/seed-17
+  cargo sim --seed 17 --shrink --save /tmp/17  only the faults that its broken rule needs
+  cargo sim --plan /tmp/17/plan.json           the same once more
+
+A plan that is copied into node/sim/tests/plans is lived, and must hold every rule, in every
+`cargo test -p node-sim`.";
+
+/// Members of a cluster unless somebody says otherwise.
+const DEFAULT_MEMBERS: usize = 3;
+
+/// How the program ends when a lifetime could not be lived or saved.
+const FAILED: u8 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -48,15 +87,24 @@ fn main() -> ExitCode {
     #[cfg(not(feature = "training"))]
     let planted = Planted::default();
     let settings = Settings { members: usize::from(arguments.members), planted };
-    match arguments.seed {
-        Some(seed) => one(seed, settings, arguments.events),
-        None => many(&arguments, settings),
-    }
+    let done = match (arguments.seed, &arguments.plan) {
+        (Some(seed), _) => one(run(seed, settings), &arguments, settings),
+        (None, Some(file)) => {
+            SavedPlan::read(file).and_then(|saved| one(saved.run(settings), &arguments, settings))
+        }
+        (None, None) => many(&arguments, settings),
+    };
+    done.unwrap_or_else(|error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        eprintln!("sim: {error}: {}", source.unwrap_or_default());
+        ExitCode::from(FAILED)
+    })
 }
 
-fn one(seed: u64, settings: Settings, events: bool) -> ExitCode {
-    let outcome = run(seed, settings);
-    if events {
+fn one(lived: Outcome, arguments: &Arguments, settings: Settings) -> Result<ExitCode, SaveError> {
+    let outcome = if arguments.shrink { shrink(lived, settings) } else { lived };
+    let seed = outcome.seed;
+    if arguments.events {
         for Numbered { seq, at_micros, event } in &outcome.journal {
             println!("{seq:>6} {:>10.6} s  {event:?}", *at_micros as f64 / 1e6);
         }
@@ -73,16 +121,38 @@ fn one(seed: u64, settings: Settings, events: bool) -> ExitCode {
     for why in &outcome.violations {
         println!("BROKEN  {why}");
     }
-    if outcome.violations.is_empty() {
+    let holds = outcome.violations.is_empty();
+    if holds {
         println!("every rule holds");
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
     }
+    if let Some(dir) = &arguments.save {
+        saved(outcome, dir, arguments, settings)?;
+    }
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Lives a lifetime once more, to record it, and saves it; says what can be done with that.
+fn saved(
+    outcome: Outcome,
+    dir: &Path,
+    arguments: &Arguments,
+    settings: Settings,
+) -> Result<(), SaveError> {
+    let broken = outcome.violation().is_some();
+    save(&record_plan(outcome.seed, outcome.plan, settings), dir)?;
+    let (plan, dir) = (dir.join(PLAN_FILE), dir.display());
+    let plan = plan.display();
+    println!("saved in {dir}");
+    println!("  watch it    target/release/raft-lab replay {dir}");
+    println!("  live it     cargo sim --plan {plan}{}", arguments.planted_in_words());
+    if broken {
+        println!("  keep it     cp {plan} node/sim/tests/plans/WHAT-BROKE.json");
+    }
+    Ok(())
 }
 
 /// Lives lifetimes on all cores; ends at the first that is broken.
-fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
+fn many(arguments: &Arguments, settings: Settings) -> Result<ExitCode, SaveError> {
     let began = Instant::now();
     let until = began + arguments.minutes;
     let next = AtomicU64::new(arguments.from);
@@ -140,10 +210,10 @@ fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
         None => {
             println!("zero violations");
             match too_little(&total) {
-                None => ExitCode::SUCCESS,
+                None => Ok(ExitCode::SUCCESS),
                 Some(what) => {
                     println!("too little: {what}");
-                    ExitCode::FAILURE
+                    Ok(ExitCode::FAILURE)
                 }
             }
         }
@@ -151,12 +221,21 @@ fn many(arguments: &Arguments, settings: Settings) -> ExitCode {
             for why in &outcome.violations {
                 println!("BROKEN  seed {}: {why}", outcome.seed);
             }
-            println!("        again: cargo sim --seed {}", outcome.seed);
+            let members = match outcome.plan.members {
+                DEFAULT_MEMBERS => String::new(),
+                members => format!(" --members {members}"),
+            };
+            let bug = arguments.planted_in_words();
+            println!("        again: cargo sim --seed {}{members}{bug}", outcome.seed);
             println!("looking for the faults that are needed …");
             let short = shrink(outcome, settings);
+            for (at, action) in &short.plan.actions {
+                println!("  {:>9.6} s  {action:?}", *at as f64 / 1e6);
+            }
             println!("short: {}", short.violation().unwrap_or_default());
-            println!("as a test: run_plan({}, {}, settings)", short.seed, rust(&short.plan));
-            ExitCode::FAILURE
+            let dir = arguments.save.clone().unwrap_or_else(|| shelf(short.seed));
+            saved(short, &dir, arguments, settings)?;
+            Ok(ExitCode::FAILURE)
         }
     }
 }
@@ -184,15 +263,23 @@ fn minutes(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A plan as it is written in a test.
-fn rust(plan: &Plan) -> String {
-    let actions = plan.actions.iter().map(|(at, action)| format!("({at}, Action::{action:?})"));
-    let actions = actions.collect::<Vec<_>>().join(", ");
-    let Plan { members, joiners, election_ticks, message_bytes, .. } = plan;
-    format!(
-        "Plan {{ members: {members}, joiners: {joiners}, election_ticks: {election_ticks}, message_bytes: \
-         {message_bytes}, actions: vec![{actions}] }}"
-    )
+impl Arguments {
+    /// The planted bug as it is asked for, after a space; empty without one.
+    fn planted_in_words(&self) -> String {
+        #[cfg(feature = "training")]
+        if let Some(bug) = self.planted.as_ref().and_then(clap::ValueEnum::to_possible_value) {
+            return format!(" --break {}", bug.get_name());
+        }
+        String::new()
+    }
+}
+
+/// Where a lifetime is saved that nobody gave a place to.
+fn shelf(seed: u64) -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    let shelf = workspace.unwrap_or(Path::new("")).join(format!("target/sim/seed-{seed}"));
+    let here = std::env::current_dir().unwrap_or_default();
+    shelf.strip_prefix(here).map(Path::to_owned).unwrap_or(shelf)
 }
 
 /// What hardly happened: then nothing is known of it. Few lifetimes tell nothing.

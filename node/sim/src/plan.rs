@@ -3,9 +3,12 @@
 use node::consensus::driver::MESSAGE_BYTES;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 /// A fault, or its end. Members and sides are places, from 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Saved plans name the variants: they keep their names and fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// The process ends; what it wrote is in the page cache.
     Crash(usize),
@@ -112,7 +115,8 @@ impl Action {
 }
 
 /// The faults of a lifetime, in the order of their times (microseconds).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// How many members there are at first.
     pub members: usize,

@@ -1,7 +1,7 @@
 //! From a broken lifetime to a short one: which of its faults are needed to break that rule?
 
 use crate::plan::Plan;
-use crate::run::{Outcome, Settings, run_plan};
+use crate::run::{Outcome, Settings, rule, run_plan};
 
 /// Leaves faults out, many at a time and then one by one, as long as the same rule is broken;
 /// gives back the shortest lifetime found. What is not broken comes back as it is.
@@ -9,7 +9,7 @@ use crate::run::{Outcome, Settings, run_plan};
 /// Compare delta debugging (Zeller and Hildebrandt, 2002); a fault and its end are left out
 /// independently, so what stays down in the short plan may have come up again in the long one.
 pub fn shrink(broken: Outcome, settings: Settings) -> Outcome {
-    let Some(rule) = broken.violation().map(rule).map(str::to_owned) else {
+    let Some(wanted) = broken.violation().map(rule).map(str::to_owned) else {
         return broken;
     };
     let mut best = broken;
@@ -22,7 +22,7 @@ pub fn shrink(broken: Outcome, settings: Settings) -> Outcome {
             actions.drain(from..(from + chunk).min(actions.len()));
             let plan = Plan { actions, ..best.plan };
             let tried = run_plan(best.seed, plan, settings);
-            if tried.violation().map(self::rule) == Some(rule.as_str()) {
+            if tried.violation().map(rule) == Some(wanted.as_str()) {
                 best = tried;
                 shorter = true;
             } else {
@@ -34,21 +34,5 @@ pub fn shrink(broken: Outcome, settings: Settings) -> Outcome {
             (1, true) => {}
             _ => chunk = chunk.div_ceil(2),
         }
-    }
-}
-
-/// Which rule a violation breaks: its first words.
-fn rule(violation: &str) -> &str {
-    violation.split(':').next().unwrap_or(violation)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rule_is_told_by_its_first_words() {
-        assert_eq!(rule("linearizable: operation 1 …: x"), "linearizable");
-        assert_eq!(rule("odd"), "odd");
     }
 }

@@ -5,13 +5,14 @@ mod ending;
 mod members;
 mod network;
 mod queue;
+mod recording;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use lab_protocol::{Ended, Event, MemberNo, MemberPlan, Numbered, OpId, Process};
+use lab_protocol::{Ended, Event, Feed, MemberNo, MemberPlan, Numbered, OpId, Process, SIMULATION};
 use node::apply::Item;
 use node::clock::Clock as _;
 use node::cluster::{Member as ClusterMember, Membership};
@@ -55,8 +56,8 @@ enum Due {
     Run { member: usize, life: u64 },
     /// Its flush thread looks whether it is time.
     Flush { member: usize, life: u64 },
-    /// A message arrives.
-    Deliver { from: usize, to: usize, packet: Packet },
+    /// A message arrives; its number in the recording.
+    Deliver { from: usize, to: usize, packet: Packet, number: u64 },
     /// A member calls another.
     Dial { from: usize, to: usize },
     /// A snapshot has been carried over.
@@ -146,7 +147,13 @@ pub(crate) struct World {
 pub(crate) type Broken = String;
 
 impl World {
-    pub(crate) fn new(seed: u64, plan: &Plan, planted: Planted) -> Result<Self, Broken> {
+    /// A cluster that begins; its journal is recorded or not.
+    pub(crate) fn new(
+        seed: u64,
+        plan: &Plan,
+        planted: Planted,
+        recorded: bool,
+    ) -> Result<Self, Broken> {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x7a11_5eed);
         let token = format!("sim-{seed}");
         let list = Common::members(plan.members, plan.joiners, &token);
@@ -200,7 +207,7 @@ impl World {
             clients,
             flush_late_micros,
             changing: Vec::new(),
-            journal: Journal::default(),
+            journal: Journal::new(recorded),
             applied: BTreeMap::new(),
             broken: None,
             falls: VecDeque::new(),
@@ -225,7 +232,7 @@ impl World {
             run: format!("sim-{seed}"),
             seed,
             version: env!("CARGO_PKG_VERSION").into(),
-            engine: "simulation".into(),
+            engine: SIMULATION.into(),
             token: token.into(),
             wall_millis: self.common.clock.wall_millis(),
             members: (0..self.members.len()).map(member).collect(),
@@ -324,7 +331,7 @@ impl World {
                     }
                 }
             }
-            Due::Deliver { from, to, packet } => self.deliver(from, to, packet),
+            Due::Deliver { from, to, packet, number } => self.deliver(from, to, packet, number),
             Due::Dial { from, to } => self.dial(from, to),
             Due::Snapshot { message } => self.carry_snapshot(*message)?,
             Due::Ask { client } => self.ask(client),
@@ -427,7 +434,10 @@ impl World {
                     no(first.2),
                     first.0
                 );
-                self.broken.get_or_insert(why);
+                if self.broken.is_none() {
+                    self.show_note(&why);
+                    self.broken = Some(why);
+                }
             }
         }
     }
@@ -504,8 +514,11 @@ impl World {
         }
         if why.contains(REMOVED) {
             member.gone = true;
+            self.show_note(format!("{} hears that it was removed, and ends.", no(place)));
             return self.stop(place, false);
         }
+        let ended = Ended::Exit { code: 1 };
+        self.show_process(place, Process::Down { ended, asked: false, wiped: false });
         Err(format!("{} ended by itself: {why}", no(place)))
     }
 
@@ -530,7 +543,11 @@ impl World {
                 && ids(list.learners()) == votes.learners.iter().copied().collect();
             // A member that joins lists the others before it has the log that says so.
             if !same && recovered.applied.0 > 0 {
-                return Err(format!("its state lists {list:?}, but {votes:?} vote"));
+                let (voters, learners) = (list.voters(), list.learners());
+                return Err(format!(
+                    "its state lists the voters {voters:?} and the learners {learners:?}, but \
+                     {votes:?} vote"
+                ));
             }
             Ok(self.common.start(opened))
         });
@@ -544,6 +561,8 @@ impl World {
                 } else if std::mem::take(&mut member.sync_fails) {
                     member.disk.crash();
                 } else {
+                    let ended = Ended::NotStarted { why: why.clone() };
+                    self.show_process(place, Process::Down { ended, asked: false, wiped: false });
                     return Err(format!("{} cannot start: {why}", no(place)));
                 }
                 let at = self.now() + 50_000;
@@ -571,6 +590,7 @@ impl World {
         self.tell(Event::Process { member: no(place), process: Process::Up { pid: 0 } });
         let cluster = self.common.cluster_id();
         self.tell(Event::Identified { member: no(place), id, cluster });
+        self.show_feed(place, Feed::Live);
         self.tell_link(place, true);
         let first = self.now() + self.random.random_range(0..TICK_MICROS);
         self.due(first, Due::Tick { member: place, life });
@@ -601,6 +621,7 @@ impl World {
         let ended = Ended::Signal { number: 9 };
         let process = Process::Down { ended, asked: true, wiped: false };
         self.tell(Event::Process { member: no(place), process });
+        self.show_feed(place, Feed::Lost);
         self.tell_link(place, false);
         self.lose_connections(place);
         Ok(())
@@ -608,6 +629,7 @@ impl World {
 
     fn act(&mut self, action: &Action) -> Result<(), Broken> {
         format!("{action:?}").hash(&mut self.trace);
+        let asked = self.show_action(action);
         let acted = match *action {
             Action::Crash(place) | Action::PowerLoss(place) => {
                 let up = self.members[place].running.is_some();
@@ -707,6 +729,7 @@ impl World {
         if let (true, Some(kind)) = (acted, action.kind()) {
             self.tally.acted(kind);
         }
+        self.show_done(action, asked);
         Ok(())
     }
 }

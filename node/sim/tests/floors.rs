@@ -6,6 +6,7 @@ fn the_house_stands() {
         env!("CARGO_MANIFEST_DIR"),
         "node_sim",
         &[
+            ("saved", 5),
             ("shrink", 5),
             ("run", 4),
             ("world", 3),

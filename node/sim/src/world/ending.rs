@@ -4,7 +4,7 @@ use bytes::Bytes;
 use etcd_api::etcdserverpb::RangeRequest;
 use lab_protocol::{Event, ReadBack};
 use node::cluster::Membership;
-use node_protocol::{Index, Revision, Role, Status};
+use node_protocol::{Index, MemberId, Revision, Role, Status};
 
 use super::{Broken, Member, World, no};
 use crate::plan::Action;
@@ -18,6 +18,9 @@ const WATCHED_MICROS: u64 = 5_000_000;
 impl World {
     /// Heals everything, waits until the members are equal, reads them back.
     pub(super) fn end(&mut self) -> Result<(), Broken> {
+        self.show_note(
+            "The plan is done: everything is healed, and the members must become equal.",
+        );
         self.falls.clear();
         for action in [Action::HealNetwork, Action::SlowNetwork(0), Action::Lossy(0)] {
             self.act(&action)?;
@@ -56,11 +59,30 @@ impl World {
         if is_over(self) || self.until(limit, is_over)? {
             return Ok(());
         }
-        let seen: Vec<_> = self.members.iter().map(|member| member.seen()).collect();
+        let seen: Vec<_> = (0..self.members.len()).filter_map(|place| self.seen(place)).collect();
         Err(format!(
             "convergence: healed, and not equal after {} s: {}",
             CONVERGE_MICROS / 1_000_000,
             seen.join("; ")
+        ))
+    }
+
+    /// A member that is up, in a few words.
+    fn seen(&self, place: usize) -> Option<String> {
+        let member = &self.members[place];
+        let Status { role, term, last, commit, voters, learners, .. } = &*member.last_status;
+        let applied = member.running.as_ref()?.progress.applied();
+        let named = |ids: &[MemberId]| {
+            let place = |id: &MemberId| self.members.iter().position(|member| member.id == *id);
+            let names = ids.iter().filter_map(place).map(|place| no(place).to_string());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        Some(format!(
+            "{}: {role:?} in term {term}, last {last}, commit {commit}, applied {applied}, voters \
+             {}, learners {}",
+            no(place),
+            named(voters),
+            if learners.is_empty() { "none".into() } else { named(learners) },
         ))
     }
 
@@ -133,18 +155,5 @@ impl Member {
             && *running.membership.read() == *list
             && self.last_status.voters == list.voters()
             && self.last_status.learners == list.learners()
-    }
-
-    /// Itself in a few words.
-    fn seen(&self) -> String {
-        let Status { role, term, last, commit, voters, learners, .. } = &*self.last_status;
-        let applied = self.running.as_ref().map(|running| running.progress.applied());
-        format!(
-            "{:?} in {term}, last {last}, commit {commit}, applied {applied:?}, voters {voters:?}, \
-             learners {learners:?}, paused {}, up {}",
-            role,
-            self.paused,
-            self.running.is_some()
-        )
     }
 }

@@ -29,16 +29,20 @@ impl World {
             (from.0, to.0, crc32c::crc32c(&self.bytes)).hash(&mut self.trace);
             self.tally.messages += 1;
             let Some(to) = self.members.iter().position(|member| member.id == to) else { continue };
+            let leaves = self.now() + delay;
             if self.random.random_range(0..1000) < self.lossy {
+                self.show_message((place, to), leaves, None);
                 continue;
             }
             let at = self.arrival(delay);
+            let number = self.show_message((place, to), leaves, Some(at));
             if self.random.random_range(0..1000) < self.repeating {
                 let again = at + self.random.random_range(0..200_000);
                 let packet = packet.clone();
-                self.due(again, Due::Deliver { from: place, to, packet });
+                let number = self.show_message((place, to), leaves, Some(again));
+                self.due(again, Due::Deliver { from: place, to, packet, number });
             }
-            self.due(at, Due::Deliver { from: place, to, packet });
+            self.due(at, Due::Deliver { from: place, to, packet, number });
         }
         for message in snapshots {
             let at = self.arrival(delay) + self.random.random_range(0..50_000);
@@ -51,7 +55,8 @@ impl World {
         self.now() + delay + 100 + self.random.random_range(0..900) + slow
     }
 
-    pub(super) fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
+    pub(super) fn deliver(&mut self, from: usize, to: usize, packet: Packet, number: u64) {
+        self.show_arrival((from, to), number);
         if self.cut.contains(&(from, to)) {
             return;
         }
@@ -165,11 +170,11 @@ impl World {
     pub(super) fn heal_where(&mut self, healed: impl Fn(usize, usize) -> bool) {
         let links: Vec<_> = self.cut.extract_if(.., |(from, to)| healed(*from, *to)).collect();
         for (from, to) in links {
-            self.link_changed(from, to, LinkCondition::Open);
+            self.link_changed(from, to, self.whole_link());
         }
     }
 
-    fn link_changed(&mut self, from: usize, to: usize, condition: LinkCondition) {
+    pub(super) fn link_changed(&mut self, from: usize, to: usize, condition: LinkCondition) {
         let link = Link { from: no(from), to: no(to) };
         self.tell(Event::LinkChanged { link, condition });
     }
