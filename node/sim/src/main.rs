@@ -14,6 +14,10 @@ use node_sim::{
     record_plan, run, save, shrink,
 };
 
+/// A lifetime is mostly small things that live for a moment.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Lives lifetimes of whole clusters with faults, and judges each.
 ///
 /// A seed decides everything: `--seed S` lives one lifetime again, the same bit for bit. When a
