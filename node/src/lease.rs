@@ -50,6 +50,16 @@ pub enum LeaseAsk {
     },
 }
 
+/// Names a question to the leader. A member counts anew at each start, and an answer may come later
+/// than the asker's next start: a number alone would fit another question by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskId {
+    /// The asking member's boot number.
+    pub boot: u64,
+    /// Its number for the question, from 1.
+    pub number: u64,
+}
+
 /// What the lessor says of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAnswer {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{LEASE_PERIOD_MICROS, REVOKES_AT_ONCE, Replica};
 use crate::inbox::Refusal;
 use crate::kv::Op;
-use crate::lease::{LeaseAnswer, LeaseAsk};
+use crate::lease::{AskId, LeaseAnswer, LeaseAsk};
 use crate::training::{Break, LEASE_EARLY_MICROS};
 use crate::transport::Packet;
 
@@ -17,7 +17,7 @@ use crate::transport::Packet;
 pub(super) struct Asks {
     next: u64,
     /// This member's own, which the leader was asked.
-    pub(super) open: BTreeMap<u64, (LeaseAsk, oneshot::Sender<Result<LeaseAnswer, Refusal>>)>,
+    pub(super) open: BTreeMap<AskId, (LeaseAsk, oneshot::Sender<Result<LeaseAnswer, Refusal>>)>,
     /// Those which this member is to answer as the leader.
     confirming: Vec<Confirming>,
 }
@@ -32,7 +32,7 @@ struct Confirming {
 /// Who wants to know.
 enum Asker {
     Own(oneshot::Sender<Result<LeaseAnswer, Refusal>>),
-    Peer { member: MemberId, number: u64 },
+    Peer { member: MemberId, id: AskId },
 }
 
 impl Replica {
@@ -65,19 +65,19 @@ impl Replica {
             return self.confirm(ask, Asker::Own(answer));
         }
         self.asks.next += 1;
-        let number = self.asks.next;
+        let id = AskId { boot: self.parts.waiters.boot(), number: self.asks.next };
         if let Some(leader) = self.leader() {
-            self.out.push((leader, Packet::Ask { number, ask }));
+            self.out.push((leader, Packet::Ask { id, ask }));
         }
-        self.asks.open.insert(number, (ask, answer));
+        self.asks.open.insert(id, (ask, answer));
     }
 
     /// Takes a question that a peer believes this member can answer.
-    pub(super) fn asked_by(&mut self, member: MemberId, number: u64, ask: LeaseAsk) {
+    pub(super) fn asked_by(&mut self, member: MemberId, id: AskId, ask: LeaseAsk) {
         if self.parts.driver.is_leader() {
-            self.confirm(ask, Asker::Peer { member, number });
+            self.confirm(ask, Asker::Peer { member, id });
         } else {
-            self.out.push((member, Packet::Answer { number, answer: None }));
+            self.out.push((member, Packet::Answer { id, answer: None }));
         }
     }
 
@@ -111,8 +111,8 @@ impl Replica {
                 (Asker::Own(answer), Some(told)) => drop(answer.send(Ok(told))),
                 // Somebody else has to be asked.
                 (Asker::Own(answer), None) => self.ask(ask, answer),
-                (Asker::Peer { member, number }, answer) => {
-                    self.out.push((member, Packet::Answer { number, answer }));
+                (Asker::Peer { member, id }, answer) => {
+                    self.out.push((member, Packet::Answer { id, answer }));
                 }
             }
         }

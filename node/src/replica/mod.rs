@@ -397,13 +397,13 @@ impl Replica {
                 self.forwarded.push(forwarded);
                 Ok(())
             }
-            Packet::Ask { number, ask } => {
-                self.asked_by(from, number, ask);
+            Packet::Ask { id, ask } => {
+                self.asked_by(from, id, ask);
                 Ok(())
             }
-            Packet::Answer { number, answer } => {
+            Packet::Answer { id, answer } => {
                 if let Some(answer) = answer
-                    && let Some((_, waiting)) = self.asks.open.remove(&number)
+                    && let Some((_, waiting)) = self.asks.open.remove(&id)
                 {
                     waiting.send(Ok(answer)).ok();
                 }

@@ -8,7 +8,7 @@ use node_protocol::frame::{HEADER_BYTES, MAX_FRAME_BYTES};
 use node_protocol::{FrameHeader, FrameKind, Index, MemberId, Term};
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType};
 
-use crate::lease::{LeaseAnswer, LeaseAsk};
+use crate::lease::{AskId, LeaseAnswer, LeaseAsk};
 
 /// A client's command on its way to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,15 +28,15 @@ pub enum Packet {
     Forward(Forwarded),
     /// A question only the leader can answer.
     Ask {
-        /// The asking member's number for it.
-        number: u64,
+        /// The asking member's name for it.
+        id: AskId,
         /// The question.
         ask: LeaseAsk,
     },
     /// The answer to an `Ask`.
     Answer {
-        /// The number of the question.
-        number: u64,
+        /// The name of the question.
+        id: AskId,
         /// The answer; `None` when the asked member does not lead.
         answer: Option<LeaseAnswer>,
     },
@@ -102,19 +102,19 @@ pub fn encode(packet: &Packet, from: MemberId, to: MemberId, seq: u64, out: &mut
             };
             frame(header, seq, write, out);
         }
-        Packet::Ask { number, ask } => {
+        Packet::Ask { id, ask } => {
             let (kind, lease) = match ask {
                 LeaseAsk::KeepAlive { lease } => (0, lease),
                 LeaseAsk::TimeToLive { lease } => (1, lease),
             };
             let write = |out: &mut Vec<u8>| {
-                out.put_u64_le(*number);
+                put_ask_id(*id, out);
                 out.put_u8(kind);
                 out.put_i64_le(*lease);
             };
             frame(FrameHeader::new(FrameKind::Ask, from, to), seq, write, out);
         }
-        Packet::Answer { number, answer } => {
+        Packet::Answer { id, answer } => {
             let (kind, ttl, granted) = match answer {
                 None => (0, 0, 0),
                 Some(LeaseAnswer::Unknown) => (1, 0, 0),
@@ -123,7 +123,7 @@ pub fn encode(packet: &Packet, from: MemberId, to: MemberId, seq: u64, out: &mut
                 }
             };
             let write = |out: &mut Vec<u8>| {
-                out.put_u64_le(*number);
+                put_ask_id(*id, out);
                 out.put_u8(kind);
                 out.put_i64_le(ttl);
                 out.put_i64_le(granted);
@@ -131,6 +131,15 @@ pub fn encode(packet: &Packet, from: MemberId, to: MemberId, seq: u64, out: &mut
             frame(FrameHeader::new(FrameKind::Answer, from, to), seq, write, out);
         }
     }
+}
+
+fn put_ask_id(id: AskId, out: &mut Vec<u8>) {
+    out.put_u64_le(id.boot);
+    out.put_u64_le(id.number);
+}
+
+fn ask_id(rest: &mut Bytes) -> AskId {
+    AskId { boot: rest.get_u64_le(), number: rest.get_u64_le() }
 }
 
 /// Reads what a frame carries.
@@ -143,8 +152,8 @@ pub fn decode(header: &FrameHeader, payload: Bytes) -> Result<Packet, CodecError
             Ok(Packet::Forward(Forwarded { again, command: rest }))
         }
         FrameKind::Ask => {
-            let mut rest = take(&mut payload.clone(), 17).ok_or_else(malformed)?;
-            let number = rest.get_u64_le();
+            let mut rest = take(&mut payload.clone(), 25).ok_or_else(malformed)?;
+            let id = ask_id(&mut rest);
             let kind = rest.get_u8();
             let lease = rest.get_i64_le();
             let ask = match kind {
@@ -152,11 +161,11 @@ pub fn decode(header: &FrameHeader, payload: Bytes) -> Result<Packet, CodecError
                 1 => LeaseAsk::TimeToLive { lease },
                 _ => return Err(malformed()),
             };
-            Ok(Packet::Ask { number, ask })
+            Ok(Packet::Ask { id, ask })
         }
         FrameKind::Answer => {
-            let mut rest = take(&mut payload.clone(), 25).ok_or_else(malformed)?;
-            let number = rest.get_u64_le();
+            let mut rest = take(&mut payload.clone(), 33).ok_or_else(malformed)?;
+            let id = ask_id(&mut rest);
             let kind = rest.get_u8();
             let (ttl_seconds, granted_seconds) = (rest.get_i64_le(), rest.get_i64_le());
             let answer = match kind {
@@ -165,7 +174,7 @@ pub fn decode(header: &FrameHeader, payload: Bytes) -> Result<Packet, CodecError
                 2 => Some(LeaseAnswer::Known { ttl_seconds, granted_seconds }),
                 _ => return Err(malformed()),
             };
-            Ok(Packet::Answer { number, answer })
+            Ok(Packet::Answer { id, answer })
         }
         FrameKind::SnapshotHead => Err(CodecError::Unexpected(header.kind)),
         _ => {
@@ -407,15 +416,16 @@ mod tests {
 
     #[test]
     fn packets_read_back_as_they_were_written() {
+        let id = AskId { boot: 3, number: 4 };
         let packets = [
             Packet::Raft(Box::new(append())),
             Packet::Forward(Forwarded { again: true, command: Bytes::from_static(b"abc") }),
-            Packet::Ask { number: 4, ask: LeaseAsk::TimeToLive { lease: -5 } },
+            Packet::Ask { id, ask: LeaseAsk::TimeToLive { lease: -5 } },
             Packet::Answer {
-                number: 4,
+                id,
                 answer: Some(LeaseAnswer::Known { ttl_seconds: 3, granted_seconds: 5 }),
             },
-            Packet::Answer { number: 5, answer: None },
+            Packet::Answer { id, answer: None },
         ];
         for packet in packets {
             let (header, payload) = open(whole(&packet)).expect("opens");
