@@ -21,8 +21,8 @@ pub struct ClientSeat {
     pub members: Vec<MemberPlan>,
     /// Every random choice comes from it.
     pub seed: u64,
-    /// Where it reports `Invoked`, `Returned`, `Reconnected` and `ReadBack`, in the order of
-    /// happening; other events are refused.
+    /// Where it reports `Invoked`, `Returned`, `Reconnected`, `ReadBack` and what watches are told,
+    /// in the order of happening; other events are refused.
     pub events: mpsc::Sender<Event>,
 }
 
@@ -30,6 +30,9 @@ pub struct ClientSeat {
 pub trait Clients: Send {
     /// Replaces the running workload; an idle spec ends it.
     fn set_workload(&mut self, spec: WorkloadSpec);
+
+    /// Has so many clients watch what the workload writes, instead of those that do so now.
+    fn set_watches(&mut self, count: u32);
 
     /// Starts one write through one member; the number under which it will be reported.
     fn put(&mut self, member: MemberNo, key: String, value: String) -> OpId;

@@ -74,6 +74,7 @@ fn is_operation_of_the_cluster(command: &Command) -> bool {
         | Command::StartOver
         | Command::SetToken { .. } => true,
         Command::SetWorkload { .. }
+        | Command::SetWatches { .. }
         | Command::Put { .. }
         | Command::Get { .. }
         | Command::Invoke { .. }

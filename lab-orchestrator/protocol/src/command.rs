@@ -52,6 +52,8 @@ pub enum Command {
     /// The cluster token with which a member whose process is down is bootstrapped at its next
     /// start with an empty data directory; empty for the run's own.
     SetToken { member: MemberNo, token: String },
+    /// Has so many clients watch all that the workload writes, instead of those that do so now.
+    SetWatches { count: u32 },
 }
 
 /// Who refuses to hear whom: for each member the members whose messages do not reach it.

@@ -23,6 +23,9 @@ impl ClientNo {
     /// another; the workload's clients count from 1.
     pub const FIRST_PINNED: u32 = 900;
 
+    /// Clients from this number on watch, and ask nothing else.
+    pub const FIRST_WATCHING: u32 = 800;
+
     /// Whether it never turns to another member.
     pub fn is_pinned(self) -> bool {
         self.0 >= Self::FIRST_PINNED

@@ -177,6 +177,9 @@ impl<'a> Runner<'a> {
         if let Some(wish) = &scenario.workload {
             let spec = workload_spec(wish, election_timeout);
             self.submit(Command::SetWorkload { spec }).await?;
+            if wish.watches > 0 {
+                self.submit(Command::SetWatches { count: wish.watches }).await?;
+            }
         }
         for (number, step) in (1..).zip(&scenario.steps) {
             let began = Instant::now();

@@ -14,6 +14,8 @@ const MAX_DELAY_MILLIS: u32 = 60_000;
 const MAX_RATE: u32 = 2_000;
 
 const MAX_KEYS: u32 = 1_000_000;
+/// Each hears of every change.
+const MAX_WATCHES: u32 = 16;
 const MAX_KEY_BYTES: usize = 4 * 1024;
 const MAX_VALUE_BYTES: usize = 64 * 1024;
 const MAX_DEADLINE_MILLIS: u32 = 600_000;
@@ -34,6 +36,7 @@ pub enum Effect {
     Set(Link, LinkCondition),
     StartOver,
     SetWorkload(WorkloadSpec),
+    SetWatches(u32),
     Put { member: MemberNo, key: String, value: String },
     Get { member: MemberNo, key: String, serializable: bool },
     Invoke { member: MemberNo, call: Call, deadline_millis: u32 },
@@ -122,6 +125,10 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
             possible(state, spec)?;
             Ok(vec![Effect::SetWorkload(spec.clone())])
         }
+        Command::SetWatches { count } if *count > MAX_WATCHES => {
+            Err(format!("at most {MAX_WATCHES} clients watch"))
+        }
+        Command::SetWatches { count } => Ok(vec![Effect::SetWatches(*count)]),
         Command::Put { member, key, value } => {
             process(state, *member)?;
             key_fits(key)?;
@@ -375,6 +382,8 @@ mod tests {
                 Command::SetWorkload { spec: spec(2_001) },
                 Err("a workload has at most 2000 puts and 2000 reads a second"),
             ),
+            (Command::SetWatches { count: 17 }, Err("at most 16 clients watch")),
+            (Command::SetWatches { count: 2 }, Ok(vec![Effect::SetWatches(2)])),
             (Command::SetWorkload { spec: spec(9) }, Ok(vec![Effect::SetWorkload(spec(9))])),
             (
                 Command::Put { member: m(1), key: String::new(), value: "v".into() },

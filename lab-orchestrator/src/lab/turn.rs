@@ -306,6 +306,10 @@ impl Loop {
                 self.append(Event::WorkloadChanged { spec });
                 Ok(None)
             }
+            Effect::SetWatches(count) => {
+                self.seated()?.clients.set_watches(count);
+                Ok(None)
+            }
             Effect::Put { member, key, value } => {
                 let op = self.seated()?.clients.put(member, key, value);
                 Ok(Some(Await::Returned(op)))

@@ -18,7 +18,7 @@ use etcd_api::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
     LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, ResponseHeader,
     cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
-    maintenance_client::MaintenanceClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
 use futures_util::stream;
 use http::Uri;
@@ -191,6 +191,11 @@ impl Connection {
     /// A client of the lease service on this connection.
     pub fn leases(&self) -> LeaseClient<Self> {
         LeaseClient::with_origin(self.clone(), self.origin.clone())
+    }
+
+    /// A client of the watch service on this connection.
+    pub fn watches(&self) -> WatchClient<Self> {
+        WatchClient::with_origin(self.clone(), self.origin.clone())
     }
 
     /// A client of the maintenance service on this connection.

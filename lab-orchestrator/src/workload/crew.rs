@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::watcher::Watcher;
 use super::{Client, Dialler, Generator, read_back};
 use crate::clients::{ClientSeat, Clients};
 
@@ -45,6 +46,7 @@ pub struct Crew {
     events: mpsc::Sender<Event>,
     orders: mpsc::Sender<Order>,
     spec: watch::Sender<WorkloadSpec>,
+    watchers: watch::Sender<u32>,
     operations: Arc<AtomicU64>,
     ending: CancellationToken,
     /// The one task; dropped, it ends with everything that it began.
@@ -62,6 +64,7 @@ impl Crew {
     pub fn start(seat: ClientSeat) -> Self {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let (spec, specs) = watch::channel(WorkloadSpec::idle());
+        let (watchers, counts) = watch::channel(0);
         let operations = Arc::new(AtomicU64::new(0));
         let ending = CancellationToken::new();
         let events = seat.events.clone();
@@ -83,10 +86,12 @@ impl Crew {
             open: JoinSet::new(),
             workloads: 0,
             beat: None,
+            watches: Arc::default(),
+            watching: ending.child_token(),
         };
         let mut task = JoinSet::new();
-        task.spawn(work.run(inbox, specs));
-        Self { events, orders, spec, operations, ending, task }
+        task.spawn(work.run(inbox, specs, counts));
+        Self { events, orders, spec, watchers, operations, ending, task }
     }
 
     fn next_op(&self) -> OpId {
@@ -97,6 +102,10 @@ impl Crew {
 impl Clients for Crew {
     fn set_workload(&mut self, spec: WorkloadSpec) {
         self.spec.send_replace(spec);
+    }
+
+    fn set_watches(&mut self, count: u32) {
+        self.watchers.send_replace(count);
     }
 
     fn put(&mut self, member: MemberNo, key: String, value: String) -> OpId {
@@ -158,6 +167,10 @@ struct Work {
     /// Workloads started so far in the run.
     workloads: u32,
     beat: Option<Beat>,
+    /// Watches begun so far in the run.
+    watches: Arc<AtomicU64>,
+    /// Ends those who watch.
+    watching: CancellationToken,
 }
 
 /// A running workload.
@@ -172,6 +185,7 @@ impl Work {
         mut self,
         mut orders: mpsc::Receiver<Order>,
         mut specs: watch::Receiver<WorkloadSpec>,
+        mut counts: watch::Receiver<u32>,
     ) {
         let ending = self.ending.clone();
         loop {
@@ -186,6 +200,13 @@ impl Work {
                     Ok(()) => {
                         let spec = specs.borrow_and_update().clone();
                         self.replace_workload(&spec);
+                    }
+                    Err(_) => break,
+                },
+                changed = counts.changed() => match changed {
+                    Ok(()) => {
+                        let count = *counts.borrow_and_update();
+                        self.replace_watchers(count);
                     }
                     Err(_) => break,
                 },
@@ -246,6 +267,28 @@ impl Work {
             started: Instant::now(),
             deadline: Duration::from_millis(u64::from(spec.deadline_millis)),
         });
+    }
+
+    /// Ends those who watch and has so many others watch, each with a home of its own as far as
+    /// there are members.
+    fn replace_watchers(&mut self, count: u32) {
+        self.watching.cancel();
+        self.watching = self.ending.child_token();
+        let members: Vec<_> = self.addresses.clone().into_iter().collect();
+        for number in 0..count {
+            let mut members = members.clone();
+            let home = number as usize % members.len().max(1);
+            members.rotate_left(home);
+            let watcher = Watcher {
+                client: ClientNo(ClientNo::FIRST_WATCHING + number),
+                members,
+                prev_kv: number % 2 == 0,
+                dialler: self.dialler.clone(),
+                events: self.events.clone(),
+                watches: self.watches.clone(),
+            };
+            self.open.spawn(watcher.run(self.watching.clone()));
+        }
     }
 
     /// Clients for these members, each with the others in an order of its own, so that those of a

@@ -8,7 +8,8 @@
 //!
 //! [`Generator`] decides what is asked and when: an open loop, so operations start on time whether
 //! or not earlier ones have ended. A [`Client`] holds one connection at a time and knows all the
-//! members it may turn to, as an etcd client does. [`Crew`] owns them all and is the only task.
+//! members it may turn to, as an etcd client does. A watcher holds one watch and goes on elsewhere when
+//! its stream ends. [`Crew`] owns them all.
 //!
 //! Invariants:
 //!
@@ -16,9 +17,9 @@
 //!   known, both through one channel: the journal never shows an order that the calls did not have.
 //! - A write is sent again only when it is certain that it was not sent. Every other failure of a
 //!   write is *info*: it may have happened. A failed read is *fail*: it changed nothing.
-//! - Without operations nothing runs: no timer, no keep-alive, no polling.
+//! - Without operations and watches nothing runs: no timer, no keep-alive, no polling.
 //!
-//! Left out on purpose: retries by idempotence tokens, and watches.
+//! Left out on purpose: retries by idempotence tokens.
 
 mod client;
 mod connection;
@@ -26,6 +27,7 @@ mod crew;
 mod generator;
 mod read_back;
 mod transaction;
+mod watcher;
 
 pub use client::Client;
 pub use connection::{CallError, Connection, DialError, Dialler};

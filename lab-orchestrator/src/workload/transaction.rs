@@ -97,7 +97,8 @@ fn range(keys: &KeyRange) -> (Bytes, Bytes) {
     (Bytes::from(keys.key.clone()), Bytes::from(end))
 }
 
-fn row(row: KeyValue) -> Row {
+/// A key with what is kept of it.
+pub(super) fn row(row: KeyValue) -> Row {
     let KeyValue { key, create_revision, mod_revision, version, value, lease } = row;
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
     Row { key: text(&key), value: text(&value), create_revision, mod_revision, version, lease }

@@ -114,6 +114,8 @@ pub struct WorkloadWish {
     pub value_bytes: u32,
     /// How long a client waits before it calls the outcome unknown.
     pub deadline: Span,
+    /// How many clients watch all that is written.
+    pub watches: u32,
 }
 
 impl Default for WorkloadWish {
@@ -125,6 +127,7 @@ impl Default for WorkloadWish {
             keys: 64,
             value_bytes: 64,
             deadline: Span::Millis(8_000),
+            watches: 0,
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use lab_check::{AckedNotLost, Check, ElectionSafety, Linearizable, MembersEqual};
+use lab_check::{AckedNotLost, Check, ElectionSafety, Linearizable, MembersEqual, WatchGuarantees};
 use lab_protocol::MemberNo;
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
@@ -240,6 +240,7 @@ async fn life(shared: &Shared, dir: &Path, seed: u64) -> Result<Result<(), Troub
         Box::new(ElectionSafety::default()),
         Box::new(AckedNotLost::new(LOADED)),
         Box::new(Linearizable::new(LOADED)),
+        Box::new(WatchGuarantees::new(LOADED)),
         Box::new(MembersEqual::default()),
     ];
     let mut say = |_: &str| {};

@@ -97,6 +97,7 @@ impl Life<'_> {
             ..WorkloadSpec::default()
         };
         self.runner.submit(Command::SetWorkload { spec }).await?;
+        self.runner.submit(Command::SetWatches { count: 3 }).await?;
         self.runner.wait_for(&Condition::Acked(LOADED), RECOVER).await
     }
 

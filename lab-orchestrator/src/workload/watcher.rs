@@ -1,0 +1,223 @@
+//! A client that watches everything the workload writes, through one member at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_api::etcdserverpb::watch_request::RequestUnion;
+use etcd_api::etcdserverpb::{
+    WatchCreateRequest, WatchProgressRequest, WatchRequest as WireRequest,
+    WatchResponse as WireResponse,
+};
+use etcd_api::mvccpb;
+use etcd_api::mvccpb::event::EventType;
+use futures_util::{StreamExt as _, stream};
+use http::Uri;
+use lab_protocol::{
+    ClientNo, Event, KeyRange, MemberNo, WatchEvent, WatchEventKind, WatchId, WatchRequest,
+    WatchResponse, WatchTold,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::transaction::row;
+use super::{Connection, Dialler};
+
+/// How long a client waits before it turns to the next member.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it asks how far its watch has come.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// One client with one watch. When its stream ends it goes on at the next member, behind the last
+/// change that it was told of; a watch that a member ended begins anew.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    pub(super) client: ClientNo,
+    /// Whom it may turn to, home first; never empty.
+    pub(super) members: Vec<(MemberNo, Uri)>,
+    /// Whether it asks for the rows before each change.
+    pub(super) prev_kv: bool,
+    pub(super) dialler: Dialler,
+    pub(super) events: mpsc::Sender<Event>,
+    /// Watches of the run so far.
+    pub(super) watches: Arc<AtomicU64>,
+}
+
+/// A watch of which the client knows where it goes on.
+#[derive(Clone, Copy, Debug)]
+struct Underway {
+    watch: WatchId,
+    next: i64,
+}
+
+impl Watcher {
+    /// Watches until it is told to end. Every stream that was begun is reported as closed, unless
+    /// the member has ended the watch.
+    pub(super) async fn run(self, ending: CancellationToken) {
+        let mut underway = None;
+        for (member, origin) in self.members.iter().cycle() {
+            let followed = self.follow(*member, origin, &mut underway, &ending);
+            followed.await;
+            if ending.run_until_cancelled(tokio::time::sleep(TURN_PAUSE)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Watches through one member until that ends.
+    async fn follow(
+        &self,
+        member: MemberNo,
+        origin: &Uri,
+        underway: &mut Option<Underway>,
+        ending: &CancellationToken,
+    ) {
+        let Some(Ok(connection)) = ending.run_until_cancelled(self.dialler.dial(origin)).await
+        else {
+            return;
+        };
+        let request = self.request();
+        let (watch, start_revision) = match *underway {
+            Some(Underway { watch, next }) => (watch, next),
+            None => (WatchId(self.watches.fetch_add(1, Ordering::Relaxed) + 1), 0),
+        };
+        let begun = match underway {
+            Some(_) => Event::WatchResumed { watch, member, start_revision },
+            None => {
+                let request = request.clone();
+                Event::WatchOpened { watch, client: self.client, member, request }
+            }
+        };
+        // The lab that would listen is ending when these fail.
+        self.events.send(begun).await.ok();
+        let heard = self.hear(watch, &connection, wire(&request, start_revision), underway);
+        let why = match ending.run_until_cancelled(heard).await {
+            Some(None) => return *underway = None,
+            Some(Some(why)) => why,
+            None => "the client has seen enough".into(),
+        };
+        self.events.send(Event::WatchClosed { watch, why }).await.ok();
+    }
+
+    /// Reports what the member tells; why the stream ended, `None` when the member has ended the
+    /// watch itself.
+    async fn hear(
+        &self,
+        watch: WatchId,
+        connection: &Connection,
+        create: WireRequest,
+        underway: &mut Option<Underway>,
+    ) -> Option<String> {
+        let mut progress = interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let asks = stream::unfold(progress, |mut progress| async move {
+            progress.tick().await;
+            let union = RequestUnion::ProgressRequest(WatchProgressRequest {});
+            Some((WireRequest { request_union: Some(union) }, progress))
+        });
+        let requests = stream::iter([create]).chain(asks);
+        let mut responses = match connection.watches().watch(requests).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => return Some(status.message().to_owned()),
+        };
+        loop {
+            let response = match responses.message().await {
+                Ok(Some(response)) => told(response),
+                Ok(None) => return Some("the member ended the stream".into()),
+                Err(status) => return Some(status.message().to_owned()),
+            };
+            let known = underway.map_or(0, |underway| underway.next);
+            let next = match &response.told {
+                WatchTold::Created if underway.is_some() => Some(known),
+                WatchTold::Created | WatchTold::Progress => Some(response.revision + 1),
+                WatchTold::Events(events) => {
+                    Some(events.last().map_or(0, |event| event.row.mod_revision + 1))
+                }
+                WatchTold::Compacted { .. } | WatchTold::Canceled { .. } => None,
+            };
+            // Waits while the lab is behind; the member then sees a slow client.
+            self.events.send(Event::WatchHeard { watch, response: Box::new(response) }).await.ok();
+            *underway = Some(Underway { watch, next: next?.max(known) });
+        }
+    }
+
+    fn request(&self) -> WatchRequest {
+        WatchRequest {
+            // Everything that begins with `w/`, as the generator's keys do.
+            keys: KeyRange { key: "w/".into(), end: Some("w0".into()) },
+            start_revision: 0,
+            filters: Vec::new(),
+            prev_kv: self.prev_kv,
+            progress_notify: true,
+        }
+    }
+}
+
+fn wire(request: &WatchRequest, start_revision: i64) -> WireRequest {
+    let create = WatchCreateRequest {
+        key: Bytes::from(request.keys.key.clone()),
+        range_end: Bytes::from(request.keys.end.clone().unwrap_or_default()),
+        start_revision,
+        prev_kv: request.prev_kv,
+        progress_notify: request.progress_notify,
+        ..WatchCreateRequest::default()
+    };
+    WireRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
+}
+
+/// What a response says. There is one watch on the stream, so whatever comes is for it.
+fn told(response: WireResponse) -> WatchResponse {
+    let revision = response.header.unwrap_or_default().revision;
+    let told = match response {
+        WireResponse { canceled: true, compact_revision: 1.., .. } => {
+            WatchTold::Compacted { compact_revision: response.compact_revision }
+        }
+        WireResponse { canceled: true, cancel_reason, .. } => {
+            WatchTold::Canceled { why: cancel_reason }
+        }
+        WireResponse { created: true, .. } => WatchTold::Created,
+        WireResponse { events, .. } if events.is_empty() => WatchTold::Progress,
+        WireResponse { events, .. } => {
+            WatchTold::Events(events.into_iter().filter_map(changed).collect())
+        }
+    };
+    WatchResponse { revision, told }
+}
+
+fn changed(event: mvccpb::Event) -> Option<WatchEvent> {
+    let kind = match event.r#type() {
+        EventType::Put => WatchEventKind::Put,
+        EventType::Delete => WatchEventKind::Delete,
+    };
+    Some(WatchEvent { kind, row: row(event.kv?), prev: event.prev_kv.map(row) })
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_api::etcdserverpb::ResponseHeader;
+    use etcd_api::mvccpb::KeyValue;
+
+    use super::*;
+
+    #[test]
+    fn a_response_says_one_thing() {
+        let header = Some(ResponseHeader { revision: 9, ..ResponseHeader::default() });
+        let of = |response| told(WireResponse { header, ..response }).told;
+        let plain = WireResponse::default;
+        assert_eq!(of(plain()), WatchTold::Progress);
+        assert_eq!(of(WireResponse { created: true, ..plain() }), WatchTold::Created);
+        let compacted = WireResponse { canceled: true, compact_revision: 7, ..plain() };
+        assert_eq!(of(compacted), WatchTold::Compacted { compact_revision: 7 });
+        let canceled = WireResponse { canceled: true, cancel_reason: "w".into(), ..plain() };
+        assert_eq!(of(canceled), WatchTold::Canceled { why: "w".into() });
+        let kv = KeyValue { key: "w/1".into(), mod_revision: 8, ..KeyValue::default() };
+        let event = mvccpb::Event { kv: Some(kv), ..mvccpb::Event::default() };
+        let WatchTold::Events(events) = of(WireResponse { events: vec![event], ..plain() }) else {
+            panic!("a change is no news");
+        };
+        assert_eq!((events[0].row.key.as_str(), events[0].row.mod_revision), ("w/1", 8));
+    }
+}
