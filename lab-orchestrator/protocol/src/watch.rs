@@ -46,6 +46,20 @@ pub struct WatchResponse {
     pub told: WatchTold,
 }
 
+impl WatchResponse {
+    /// The revision at which the watch would go on elsewhere once this was heard, of one that would
+    /// have gone on at `before`; `None` when the watch has ended.
+    pub fn goes_on_at(&self, before: Option<i64>) -> Option<i64> {
+        let next = match &self.told {
+            WatchTold::Created if before.is_some() => before?,
+            WatchTold::Created | WatchTold::Progress => self.revision + 1,
+            WatchTold::Events(events) => events.last()?.row.mod_revision + 1,
+            WatchTold::Compacted { .. } | WatchTold::Canceled { .. } => return None,
+        };
+        Some(before.map_or(next, |before| before.max(next)))
+    }
+}
+
 /// What a response of a watch says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WatchTold {

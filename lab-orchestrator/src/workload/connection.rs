@@ -33,8 +33,6 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::transaction;
-
 /// How long a connection attempt may take. Members are on this machine: a second is long.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -270,9 +268,9 @@ impl Connection {
                 headed(answer.header, None, 0)
             }
             Call::Txn { compare, then, otherwise } => {
-                let request = transaction::request(compare, then, otherwise);
+                let request = lab_wire::transaction(compare, then, otherwise);
                 let answer = self.kv().txn(request).await?.into_inner();
-                return Ok(Outcome::Txn(Box::new(transaction::answer(answer))));
+                return Ok(Outcome::Txn(Box::new(lab_wire::transacted(answer))));
             }
             Call::Compact { revision } => {
                 let request = CompactionRequest { revision: *revision, physical: false };

@@ -26,7 +26,6 @@ mod connection;
 mod crew;
 mod generator;
 mod read_back;
-mod transaction;
 mod watcher;
 
 pub use client::Client;

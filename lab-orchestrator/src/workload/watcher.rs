@@ -4,25 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use etcd_api::etcdserverpb::watch_request::RequestUnion;
-use etcd_api::etcdserverpb::{
-    WatchCreateRequest, WatchProgressRequest, WatchRequest as WireRequest,
-    WatchResponse as WireResponse,
-};
-use etcd_api::mvccpb;
-use etcd_api::mvccpb::event::EventType;
+use etcd_api::etcdserverpb::WatchRequest as WireRequest;
 use futures_util::{StreamExt as _, stream};
 use http::Uri;
-use lab_protocol::{
-    ClientNo, Event, KeyRange, MemberNo, WatchEvent, WatchEventKind, WatchId, WatchRequest,
-    WatchResponse, WatchTold,
-};
+use lab_protocol::{ClientNo, Event, KeyRange, MemberNo, WatchId, WatchRequest};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::transaction::row;
 use super::{Connection, Dialler};
 
 /// How long a client waits before it turns to the next member.
@@ -93,7 +82,12 @@ impl Watcher {
         };
         // The lab that would listen is ending when these fail.
         self.events.send(begun).await.ok();
-        let heard = self.hear(watch, &connection, wire(&request, start_revision), underway);
+        let heard = self.hear(
+            watch,
+            &connection,
+            lab_wire::watch(&request, start_revision, false),
+            underway,
+        );
         let why = match ending.run_until_cancelled(heard).await {
             Some(None) => return *underway = None,
             Some(Some(why)) => why,
@@ -115,8 +109,7 @@ impl Watcher {
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let asks = stream::unfold(progress, |mut progress| async move {
             progress.tick().await;
-            let union = RequestUnion::ProgressRequest(WatchProgressRequest {});
-            Some((WireRequest { request_union: Some(union) }, progress))
+            Some((lab_wire::progress(), progress))
         });
         let requests = stream::iter([create]).chain(asks);
         let mut responses = match connection.watches().watch(requests).await {
@@ -125,22 +118,17 @@ impl Watcher {
         };
         loop {
             let response = match responses.message().await {
-                Ok(Some(response)) => told(response),
+                Ok(Some(mut response)) => {
+                    let events = std::mem::take(&mut response.events);
+                    lab_wire::watched(&response, events)
+                }
                 Ok(None) => return Some("the member ended the stream".into()),
                 Err(status) => return Some(status.message().to_owned()),
             };
-            let known = underway.map_or(0, |underway| underway.next);
-            let next = match &response.told {
-                WatchTold::Created if underway.is_some() => Some(known),
-                WatchTold::Created | WatchTold::Progress => Some(response.revision + 1),
-                WatchTold::Events(events) => {
-                    Some(events.last().map_or(0, |event| event.row.mod_revision + 1))
-                }
-                WatchTold::Compacted { .. } | WatchTold::Canceled { .. } => None,
-            };
+            let next = response.goes_on_at(underway.map(|underway| underway.next));
             // Waits while the lab is behind; the member then sees a slow client.
             self.events.send(Event::WatchHeard { watch, response: Box::new(response) }).await.ok();
-            *underway = Some(Underway { watch, next: next?.max(known) });
+            *underway = Some(Underway { watch, next: next? });
         }
     }
 
@@ -153,71 +141,5 @@ impl Watcher {
             prev_kv: self.prev_kv,
             progress_notify: true,
         }
-    }
-}
-
-fn wire(request: &WatchRequest, start_revision: i64) -> WireRequest {
-    let create = WatchCreateRequest {
-        key: Bytes::from(request.keys.key.clone()),
-        range_end: Bytes::from(request.keys.end.clone().unwrap_or_default()),
-        start_revision,
-        prev_kv: request.prev_kv,
-        progress_notify: request.progress_notify,
-        ..WatchCreateRequest::default()
-    };
-    WireRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
-}
-
-/// What a response says. There is one watch on the stream, so whatever comes is for it.
-fn told(response: WireResponse) -> WatchResponse {
-    let revision = response.header.unwrap_or_default().revision;
-    let told = match response {
-        WireResponse { canceled: true, compact_revision: 1.., .. } => {
-            WatchTold::Compacted { compact_revision: response.compact_revision }
-        }
-        WireResponse { canceled: true, cancel_reason, .. } => {
-            WatchTold::Canceled { why: cancel_reason }
-        }
-        WireResponse { created: true, .. } => WatchTold::Created,
-        WireResponse { events, .. } if events.is_empty() => WatchTold::Progress,
-        WireResponse { events, .. } => {
-            WatchTold::Events(events.into_iter().filter_map(changed).collect())
-        }
-    };
-    WatchResponse { revision, told }
-}
-
-fn changed(event: mvccpb::Event) -> Option<WatchEvent> {
-    let kind = match event.r#type() {
-        EventType::Put => WatchEventKind::Put,
-        EventType::Delete => WatchEventKind::Delete,
-    };
-    Some(WatchEvent { kind, row: row(event.kv?), prev: event.prev_kv.map(row) })
-}
-
-#[cfg(test)]
-mod tests {
-    use etcd_api::etcdserverpb::ResponseHeader;
-    use etcd_api::mvccpb::KeyValue;
-
-    use super::*;
-
-    #[test]
-    fn a_response_says_one_thing() {
-        let header = Some(ResponseHeader { revision: 9, ..ResponseHeader::default() });
-        let of = |response| told(WireResponse { header, ..response }).told;
-        let plain = WireResponse::default;
-        assert_eq!(of(plain()), WatchTold::Progress);
-        assert_eq!(of(WireResponse { created: true, ..plain() }), WatchTold::Created);
-        let compacted = WireResponse { canceled: true, compact_revision: 7, ..plain() };
-        assert_eq!(of(compacted), WatchTold::Compacted { compact_revision: 7 });
-        let canceled = WireResponse { canceled: true, cancel_reason: "w".into(), ..plain() };
-        assert_eq!(of(canceled), WatchTold::Canceled { why: "w".into() });
-        let kv = KeyValue { key: "w/1".into(), mod_revision: 8, ..KeyValue::default() };
-        let event = mvccpb::Event { kv: Some(kv), ..mvccpb::Event::default() };
-        let WatchTold::Events(events) = of(WireResponse { events: vec![event], ..plain() }) else {
-            panic!("a change is no news");
-        };
-        assert_eq!((events[0].row.key.as_str(), events[0].row.mod_revision), ("w/1", 8));
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb::{RangeRequest, TxnRequest};
-use lab_protocol::{Answer, Outcome};
+use lab_protocol::{Answer, Outcome, TxnAnswer};
 use node::consensus::waiters::{Answer as Reply, Outcome as Waited, Ticket};
 use node::handle::{LeaseAnswer, Refusal};
 use node::kv::Response;
@@ -10,7 +10,6 @@ use node_protocol::Status;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::wire;
 use crate::member::Running;
 
 /// What a client waits for.
@@ -70,13 +69,13 @@ impl Read {
                 let request = RangeRequest { key, ..RangeRequest::default() };
                 let answer = store.range(&request).expect("a range of one key");
                 let row = answer.kvs.first();
-                let value = row.map(|row| (wire::text(&row.value), row.mod_revision));
+                let value = row.map(|row| (lab_wire::text(&row.value), row.mod_revision));
                 let revision = answer.header.unwrap_or_default().revision;
                 Outcome::Ok(Answer { revision, term, value, number: answer.count })
             }
             Self::Txn(request) => {
                 let answer = store.read_txn(request).expect("ranges of the present");
-                Outcome::Txn(Box::new(wire::transacted(answer, term)))
+                Outcome::Txn(Box::new(TxnAnswer { term, ..lab_wire::transacted(answer) }))
             }
         }
     }
@@ -101,7 +100,7 @@ fn answered(reply: Reply, status: &Status) -> Outcome {
         Reply::Kv(Ok(Response::LeaseRevoke(revoked))) => (revoked.header, 0),
         Reply::Kv(Ok(Response::Compact(compacted))) => (compacted.header, 0),
         Reply::Kv(Ok(Response::Txn(txn))) => {
-            return Outcome::Txn(Box::new(wire::transacted(txn, term)));
+            return Outcome::Txn(Box::new(TxnAnswer { term, ..lab_wire::transacted(txn) }));
         }
         Reply::Kv(Ok(other @ (Response::Published | Response::ChangeMembers))) => {
             return Outcome::Info { error: format!("answered with {other:?}") };

@@ -7,7 +7,6 @@
 mod answers;
 mod draw;
 mod watches;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::hash::Hash as _;
@@ -221,7 +220,7 @@ fn begin(member: &Member, op: OpId, call: &Call) -> Asked {
         }
         Call::Get { key, serializable: false } => read(running, Read::Key(key.clone())),
         Call::Txn { compare, then, otherwise } => {
-            let request = wire::transaction(compare, then, otherwise);
+            let request = lab_wire::transaction(compare, then, otherwise);
             match kv::txn_writes(&request) {
                 true => propose(running, Op::Txn(request)),
                 false => read(running, Read::Txn(request)),

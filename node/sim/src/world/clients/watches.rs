@@ -14,23 +14,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use etcd_api::etcdserverpb::watch_create_request::FilterType;
-use etcd_api::etcdserverpb::watch_request::RequestUnion;
-use etcd_api::etcdserverpb::{
-    WatchCreateRequest, WatchProgressRequest, WatchRequest as WireRequest,
-    WatchResponse as WireResponse,
-};
-use etcd_api::mvccpb::{self, event::EventType};
+use etcd_api::etcdserverpb::WatchResponse as WireResponse;
+use etcd_api::mvccpb;
 use lab_protocol::{
-    ClientNo, Event, KeyRange, WatchEvent, WatchEventKind, WatchFilter, WatchId, WatchRequest,
-    WatchResponse, WatchTold,
+    ClientNo, Event, KeyRange, WatchFilter, WatchId, WatchRequest, WatchResponse, WatchTold,
 };
 use node::watch::WatchStream;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
-use super::{CLIENTS, draw, wire};
+use super::{CLIENTS, draw};
 use crate::member::TICK_MICROS;
 use crate::world::{Broken, Due, World, caught, no};
 
@@ -125,26 +119,6 @@ fn draw(random: &mut ChaCha8Rng, revision: i64) -> WatchRequest {
     };
     let (prev_kv, progress_notify) = (random.random_bool(0.3), random.random_bool(0.5));
     WatchRequest { keys, start_revision, filters, prev_kv, progress_notify }
-}
-
-/// The request in etcd's words.
-fn wanted(request: &WatchRequest, start_revision: i64, fragment: bool) -> WireRequest {
-    let (key, range_end) = wire::range(&request.keys);
-    let filter = |filter: &WatchFilter| match filter {
-        WatchFilter::NoPut => FilterType::Noput.into(),
-        WatchFilter::NoDelete => FilterType::Nodelete.into(),
-    };
-    let create = WatchCreateRequest {
-        key,
-        range_end,
-        start_revision,
-        progress_notify: request.progress_notify,
-        filters: request.filters.iter().map(filter).collect(),
-        prev_kv: request.prev_kv,
-        watch_id: 0,
-        fragment,
-    };
-    WireRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
 }
 
 /// Whether a stream was woken since the last time it was asked.
@@ -245,8 +219,8 @@ impl World {
         let Some(running) = &self.members[stream.member].running else { return };
         let Watch { id, request, number, is_open, next, .. } = &mut watches[watch];
         let start_revision = next.unwrap_or(0);
-        let wanted = wanted(request, start_revision, fragment);
-        let responses = stream.end.request(wanted, &running.store.read());
+        let asked = lab_wire::watch(request, start_revision, fragment);
+        let responses = stream.end.request(asked, &running.store.read());
         *is_open = false;
         *number = responses.first().map_or(EVERY_WATCH, |response| response.watch_id);
         let (watch, member) = (*id, no(stream.member));
@@ -377,7 +351,7 @@ impl World {
         let Some(stream) = self.clients.watchers[watcher].stream(number) else { return };
         let Some(running) = &self.members[stream.member].running else { return };
         if asks {
-            stream.end.request(progress(), &running.store.read());
+            stream.end.request(lab_wire::progress(), &running.store.read());
         } else {
             stream.end.notify_progress();
         }
@@ -431,11 +405,6 @@ impl World {
     }
 }
 
-fn progress() -> WireRequest {
-    let union = RequestUnion::ProgressRequest(WatchProgressRequest {});
-    WireRequest { request_union: Some(union) }
-}
-
 impl Watch {
     /// What a response says to this watch; `None` while it is not complete.
     fn hear(&mut self, response: &WireResponse) -> Option<WatchResponse> {
@@ -443,41 +412,14 @@ impl Watch {
         if response.fragment {
             return None;
         }
-        let events = std::mem::take(&mut self.pieces);
-        let told = match response {
-            WireResponse { canceled: true, compact_revision: 1.., .. } => {
-                WatchTold::Compacted { compact_revision: response.compact_revision }
-            }
-            WireResponse { canceled: true, cancel_reason, .. } => {
-                WatchTold::Canceled { why: cancel_reason.clone() }
-            }
-            WireResponse { created: true, .. } => WatchTold::Created,
-            _ if events.is_empty() => WatchTold::Progress,
-            _ => WatchTold::Events(events.into_iter().filter_map(event).collect()),
-        };
-        Some(WatchResponse { revision: response.header.unwrap_or_default().revision, told })
+        Some(lab_wire::watched(response, std::mem::take(&mut self.pieces)))
     }
 
     /// Notes from where the watch would go on; whether it does.
     fn follow(&mut self, response: &WatchResponse) -> bool {
         self.is_open = true;
-        let behind = match &response.told {
-            WatchTold::Created if self.next.is_some() => return true,
-            WatchTold::Created | WatchTold::Progress => response.revision + 1,
-            WatchTold::Events(events) => {
-                events.last().map_or(0, |event| event.row.mod_revision + 1)
-            }
-            WatchTold::Compacted { .. } | WatchTold::Canceled { .. } => return false,
-        };
-        self.next = Some(self.next.map_or(behind, |next| next.max(behind)));
-        true
+        let goes_on_at = response.goes_on_at(self.next);
+        self.next = goes_on_at.or(self.next);
+        goes_on_at.is_some()
     }
-}
-
-fn event(event: mvccpb::Event) -> Option<WatchEvent> {
-    let kind = match event.r#type() {
-        EventType::Put => WatchEventKind::Put,
-        EventType::Delete => WatchEventKind::Delete,
-    };
-    Some(WatchEvent { kind, row: wire::row(event.kv?), prev: event.prev_kv.map(wire::row) })
 }

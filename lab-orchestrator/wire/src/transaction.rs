@@ -1,4 +1,4 @@
-//! What clients ask and are told, in etcd's own messages, there and back.
+//! Transactions.
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb::compare::{
@@ -10,13 +10,12 @@ use etcd_api::etcdserverpb::{
     Compare as WireCompare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
     TxnResponse,
 };
-use etcd_api::mvccpb::KeyValue;
-use lab_protocol::{
-    Compare, CompareResult, CompareTarget, KeyRange, Row, TxnAnswer, TxnOp, TxnResult,
-};
+use lab_protocol::{Compare, CompareResult, CompareTarget, TxnAnswer, TxnOp, TxnResult};
+
+use crate::rows::{range, row};
 
 /// A transaction.
-pub(super) fn transaction(compare: &[Compare], then: &[TxnOp], otherwise: &[TxnOp]) -> TxnRequest {
+pub fn transaction(compare: &[Compare], then: &[TxnOp], otherwise: &[TxnOp]) -> TxnRequest {
     TxnRequest {
         compare: compare.iter().map(compared).collect(),
         success: then.iter().map(operation).collect(),
@@ -25,7 +24,8 @@ pub(super) fn transaction(compare: &[Compare], then: &[TxnOp], otherwise: &[TxnO
 }
 
 /// What came of a transaction.
-pub(super) fn transacted(answer: TxnResponse, term: u64) -> TxnAnswer {
+pub fn transacted(answer: TxnResponse) -> TxnAnswer {
+    let header = answer.header.unwrap_or_default();
     let result = |response| match response {
         Response::ResponseRange(range) => {
             Some(TxnResult::Range(range.kvs.into_iter().map(row).collect()))
@@ -36,8 +36,8 @@ pub(super) fn transacted(answer: TxnResponse, term: u64) -> TxnAnswer {
         Response::ResponseTxn(_) => None,
     };
     TxnAnswer {
-        revision: answer.header.unwrap_or_default().revision,
-        term,
+        revision: header.revision,
+        term: header.raft_term,
         succeeded: answer.succeeded,
         results: answer.responses.into_iter().filter_map(|op| result(op.response?)).collect(),
     }
@@ -89,21 +89,4 @@ fn operation(op: &TxnOp) -> RequestOp {
         }
     };
     RequestOp { request: Some(request) }
-}
-
-/// The two fields that say which keys.
-pub(super) fn range(keys: &KeyRange) -> (Bytes, Bytes) {
-    let end = keys.end.clone().unwrap_or_default();
-    (Bytes::from(keys.key.clone()), Bytes::from(end))
-}
-
-/// A key with what is kept of it.
-pub(super) fn row(row: KeyValue) -> Row {
-    let KeyValue { key, create_revision, mod_revision, version, value, lease } = row;
-    Row { key: text(&key), value: text(&value), create_revision, mod_revision, version, lease }
-}
-
-/// Keys and values are text here.
-pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
