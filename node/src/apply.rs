@@ -144,6 +144,8 @@ pub struct Apply {
     /// Entries behind a change of the configuration that is not in effect yet.
     held: VecDeque<Entry>,
     changing: Option<Changing>,
+    /// A snapshot is about to take the place of the whole state.
+    installing: bool,
     reads: BTreeMap<Index, Vec<oneshot::Sender<Result<(), Refusal>>>>,
     changes: Vec<Change>,
     /// Revisions that watches have not been told of.
@@ -168,6 +170,7 @@ impl Apply {
             applied,
             held: VecDeque::new(),
             changing: None,
+            installing: false,
             reads: BTreeMap::new(),
             changes: Vec::new(),
             revised: Vec::new(),
@@ -185,6 +188,7 @@ impl Apply {
                 Item::Reads { index, reads } => self.reads.entry(index).or_default().extend(reads),
                 Item::Install { received } => self.install(received)?,
                 Item::Installed { applied, applied_term } => {
+                    self.installing = false;
                     self.applied = (applied, applied_term);
                     self.parts.glance.applied.store(applied.0, Ordering::Release);
                 }
@@ -209,7 +213,7 @@ impl Apply {
 
     /// Whether a step without items would do something: a compaction still removes rows.
     pub fn has_work(&self) -> bool {
-        self.changing.is_none() && self.parts.store.read().is_compacting()
+        self.changing.is_none() && !self.installing && self.parts.store.read().is_compacting()
     }
 
     fn apply_some(&mut self) -> Result<(), ApplyError> {
@@ -385,6 +389,10 @@ impl Apply {
         // raft-rs hands out no entries beyond a snapshot before it is installed.
         self.held.clear();
         self.changing = None;
+        // Of the state that goes: none of it may be written behind the snapshot, nor a compaction of
+        // it go on.
+        self.changes.clear();
+        self.installing = true;
         let item = FlushItem::Install { received };
         self.parts.flush.send(item).map_err(|_| ApplyError::FlushEnded)
     }
