@@ -99,8 +99,10 @@ fn main() -> ExitCode {
         (None, None) => many(&arguments, settings),
     };
     done.unwrap_or_else(|error| {
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        eprintln!("sim: {error}: {}", source.unwrap_or_default());
+        match std::error::Error::source(&error) {
+            Some(source) => eprintln!("sim: {error}: {source}"),
+            None => eprintln!("sim: {error}"),
+        }
         ExitCode::from(FAILED)
     })
 }

@@ -64,6 +64,47 @@ impl Action {
     /// A disk whose syncs take this long is stuck: nothing of it comes back before it is well again.
     pub const STUCK_MICROS: u64 = 1_000_000;
 
+    /// The places it names, each a member's.
+    fn places(&self) -> Vec<usize> {
+        match *self {
+            Self::CutLink(from, to) => vec![from, to],
+            Self::Crash(place)
+            | Self::PowerLoss(place)
+            | Self::PowerLossInSync(place, _)
+            | Self::SyncFails(place, _)
+            | Self::Restart(place)
+            | Self::Pause(place)
+            | Self::Resume(place)
+            | Self::SlowDisk(place, _)
+            | Self::Isolate(place)
+            | Self::Rejoin(place)
+            | Self::ClockJump(place, _)
+            | Self::Add(place, _)
+            | Self::Promote(place)
+            | Self::Update(place)
+            | Self::Remove(place)
+            | Self::MoveLeader(place) => vec![place],
+            Self::Partition(_)
+            | Self::SlowNetwork(_)
+            | Self::Lossy(_)
+            | Self::Repeating(_)
+            | Self::LeaderFalls(..)
+            | Self::HealNetwork => Vec::new(),
+        }
+    }
+
+    /// Whether its measure is one that a lifetime can have.
+    fn is_possible(&self) -> bool {
+        const DECADE_MILLIS: u64 = 10 * 366 * 86_400_000;
+        match *self {
+            Self::SlowDisk(_, micros) | Self::SlowNetwork(micros) => micros <= LAST_MICROS,
+            Self::Lossy(of_thousand) | Self::Repeating(of_thousand) => of_thousand <= 1000,
+            Self::ClockJump(_, millis) => millis.unsigned_abs() <= DECADE_MILLIS,
+            Self::CutLink(from, to) => from != to,
+            _ => true,
+        }
+    }
+
     /// Every kind of fault there is.
     pub const KINDS: [&'static str; 19] = [
         "crash",
@@ -141,6 +182,30 @@ pub(crate) const LAST_MICROS: u64 = 9_000_000;
 const JOINERS: usize = 2;
 
 impl Plan {
+    /// Says why this is no plan that can be lived: a saved one may have been written by hand.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { members, joiners, election_ticks, message_bytes: _, actions } = self;
+        if !(2..=9).contains(members) || *joiners > 6 {
+            return Err("a plan has 2 to 9 members and at most 6 joiners".into());
+        }
+        if !(20..=1000).contains(election_ticks) {
+            return Err("election_ticks is 20 to 1000".into());
+        }
+        let places = members + joiners;
+        for (at, action) in actions {
+            if *at > LAST_MICROS {
+                return Err(format!("{action:?} at {at}: nothing breaks after {LAST_MICROS}"));
+            }
+            if let Some(place) = action.places().into_iter().find(|place| *place >= places) {
+                return Err(format!("{action:?} at {at}: there is no place {place} of {places}"));
+            }
+            if !action.is_possible() {
+                return Err(format!("{action:?} at {at}: that is too much, or a link to itself"));
+            }
+        }
+        Ok(())
+    }
+
     /// Draws the faults of a cluster of `members`.
     pub fn draw(random: &mut ChaCha8Rng, members: usize) -> Self {
         match random.random_range(0..16) {

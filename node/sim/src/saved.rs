@@ -44,6 +44,8 @@ pub enum SaveError {
     Io { path: PathBuf, source: io::Error },
     #[error("{} is not a saved plan", .path.display())]
     NotAPlan { path: PathBuf, source: serde_json::Error },
+    #[error("{} cannot be lived: {why}", .path.display())]
+    Impossible { path: PathBuf, why: String },
 }
 
 impl SavedPlan {
@@ -56,8 +58,11 @@ impl SavedPlan {
     /// Reads a plan that was saved.
     pub fn read(path: &Path) -> Result<Self, SaveError> {
         let text = fs::read_to_string(path).map_err(io_at(path))?;
-        serde_json::from_str(&text)
-            .map_err(|source| SaveError::NotAPlan { path: path.to_owned(), source })
+        let saved: Self = serde_json::from_str(&text)
+            .map_err(|source| SaveError::NotAPlan { path: path.to_owned(), source })?;
+        let impossible = |why| SaveError::Impossible { path: path.to_owned(), why };
+        saved.plan.check().map_err(impossible)?;
+        Ok(saved)
     }
 
     /// Lives it again.

@@ -6,7 +6,9 @@ use std::path::Path;
 use lab_protocol::Event;
 use lab_protocol::recording::{JOURNAL_FILE, Recording, VERDICT_FILE};
 use node::training::Planted;
-use node_sim::{PLAN_FILE, SavedPlan, Settings, record_plan, run, save};
+use node_sim::{PLAN_FILE, Plan, SavedPlan, Settings, record_plan, run, save};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 const SHIPPED: Settings = Settings { members: 3, planted: Planted::new(None) };
 
@@ -53,6 +55,26 @@ fn what_is_not_a_plan_is_refused_by_name() {
     assert_eq!(said(&path), format!("cannot use {}", path.display()));
     fs::write(&path, r#"{"seed": 1, "broke": "", "plan": {"members": 3}}"#).expect("written");
     assert_eq!(said(&path), format!("{} is not a saved plan", path.display()));
+    for (members, action, why) in [
+        (3, r#"[1, {"Crash": 3}]"#, "Crash(3) at 1: there is no place 3 of 3"),
+        (3, r#"[1, {"Lossy": 1001}]"#, "Lossy(1001) at 1: that is too much, or a link to itself"),
+        (1, "[1, \"HealNetwork\"]", "a plan has 2 to 9 members and at most 6 joiners"),
+    ] {
+        let plan = format!(
+            r#"{{"seed": 1, "broke": "", "plan": {{"members": {members}, "joiners": 0,
+            "election_ticks": 30, "message_bytes": 0, "actions": [{action}]}}}}"#
+        );
+        fs::write(&path, plan).expect("written");
+        assert_eq!(said(&path), format!("{} cannot be lived: {why}", path.display()));
+    }
+}
+
+#[test]
+fn every_plan_that_is_drawn_could_be_saved() {
+    for seed in 0..2000 {
+        let plan = Plan::draw(&mut ChaCha8Rng::seed_from_u64(seed), 2 + seed as usize % 8);
+        assert_eq!(plan.check(), Ok(()), "seed {seed}");
+    }
 }
 
 /// The plans of `tests/plans`: each broke a rule once, on a version with a bug.
