@@ -17,10 +17,13 @@ impl World {
     /// Puts what a member sent on its way.
     pub(super) fn collect(&mut self, place: usize, delay: u64) {
         let Wire { packets, snapshots, dialled } = std::mem::take(&mut *self.common.wire.lock());
-        for (_, to) in dialled {
-            if let Some(to) = self.members.iter().position(|member| member.id == to) {
+        // Not always this member's: one that starts dials before it is first run.
+        for ends in dialled {
+            let [from, to] = <[_; 2]>::from(ends)
+                .map(|id| self.members.iter().position(|member| member.id == id));
+            if let (Some(from), Some(to)) = (from, to) {
                 let at = self.arrival(delay);
-                self.due(at, Due::Dial { from: place, to });
+                self.due(at, Due::Dial { from, to });
             }
         }
         for (from, to, packet) in packets {
