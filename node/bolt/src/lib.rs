@@ -2,7 +2,7 @@
 //!
 //! What `etcdctl snapshot save` receives, and what `snapshot status` and `snapshot restore` open,
 //! is a bbolt file. A member writes one from its own state by [`Plan`]; tools that recover data
-//! open one with [`Reader`]. No socket, no clock.
+//! open one with [`Reader`]; [`schema`] knows what etcd keeps in it. No socket, no clock.
 //!
 //! ```text
 //!  page   0      1      2        3     4     5     6            n-1
@@ -23,6 +23,7 @@
 pub mod format;
 mod hash;
 mod read;
+pub mod schema;
 mod write;
 
 pub use hash::{HASH_BYTES, HashError, Split, split_hash};

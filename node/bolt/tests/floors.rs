@@ -5,6 +5,6 @@ fn the_house_stands() {
     floors::check(
         env!("CARGO_MANIFEST_DIR"),
         "node_bolt",
-        &[("write", 2), ("read", 2), ("hash", 1), ("format", 0)],
+        &[("write", 2), ("read", 2), ("hash", 1), ("schema", 1), ("format", 0)],
     );
 }
