@@ -257,7 +257,7 @@ impl Apply {
                 self.changes.extend(membership.publish(member, name, client_urls));
                 Answer::Members(Ok(membership.members().cloned().collect()))
             }
-            // Only a refused change comes as a plain command.
+            // Only what the leader refused comes as a plain command.
             Op::ChangeMembers(change) => {
                 let refusal = MemberChange::decode(&change)
                     .map_err(|_| ChangeError::BadUrls)
@@ -406,7 +406,9 @@ pub fn as_raft(change: &MemberChange) -> ConfChangeV2 {
         MemberChange::Promote(id) => (ConfChangeType::AddNode, *id),
         MemberChange::Remove(id) => (ConfChangeType::RemoveNode, *id),
         // Not put into effect: it would make a voter of a learner.
-        MemberChange::UpdatePeerUrls { id, .. } => (ConfChangeType::AddNode, *id),
+        MemberChange::UpdatePeerUrls { id, .. } | MemberChange::Refused(id, _) => {
+            (ConfChangeType::AddNode, *id)
+        }
     };
     let mut single = ConfChangeSingle::default();
     single.set_change_type(kind);

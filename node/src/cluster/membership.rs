@@ -51,10 +51,13 @@ pub enum MemberChange {
     },
     /// Make a learner a voter.
     Promote(MemberId),
+    /// None: the leader refuses what was asked about this member. It is written into the log in
+    /// place of that, so that whoever asked is told by it.
+    Refused(MemberId, ChangeError),
 }
 
-/// Why a change is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a change is refused. Written down by its place in this list: new ones come last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ChangeError {
     /// No member has the id.
     #[error("member not found")]
@@ -118,6 +121,7 @@ enum ChangeRecord {
     Remove(u64),
     UpdatePeerUrls(u64, Vec<String>),
     Promote(u64),
+    Refused(u64, ChangeError),
 }
 
 impl From<&Member> for MemberRecord {
@@ -157,7 +161,10 @@ impl MemberChange {
     pub fn member(&self) -> MemberId {
         match self {
             Self::Add(member) => member.id,
-            Self::Remove(id) | Self::Promote(id) | Self::UpdatePeerUrls { id, .. } => *id,
+            Self::Remove(id)
+            | Self::Promote(id)
+            | Self::UpdatePeerUrls { id, .. }
+            | Self::Refused(id, _) => *id,
         }
     }
 
@@ -168,6 +175,7 @@ impl MemberChange {
             Self::Remove(id) => ChangeRecord::Remove(id.0),
             Self::UpdatePeerUrls { id, urls } => ChangeRecord::UpdatePeerUrls(id.0, urls.clone()),
             Self::Promote(id) => ChangeRecord::Promote(id.0),
+            Self::Refused(id, error) => ChangeRecord::Refused(id.0, *error),
         })
     }
 
@@ -180,6 +188,7 @@ impl MemberChange {
                 Self::UpdatePeerUrls { id: MemberId(id), urls }
             }
             ChangeRecord::Promote(id) => Self::Promote(MemberId(id)),
+            ChangeRecord::Refused(id, error) => Self::Refused(MemberId(id), error),
         })
     }
 }
@@ -240,6 +249,11 @@ impl Membership {
         self.removed.contains(&id)
     }
 
+    /// The ids that were removed, ascending.
+    pub fn removed_ids(&self) -> impl Iterator<Item = MemberId> + '_ {
+        self.removed.iter().copied()
+    }
+
     /// Ids of the voters, ascending.
     pub fn voters(&self) -> Vec<MemberId> {
         self.members.values().filter(|member| !member.learner).map(|member| member.id).collect()
@@ -269,6 +283,7 @@ impl Membership {
                 }
                 Ok(())
             }
+            (MemberChange::Refused(_, error), _) => Err(*error),
             (_, None) => Err(ChangeError::NotFound),
             (MemberChange::Remove(_), Some(member)) => {
                 // A cluster without a voter could never do anything again.
@@ -305,6 +320,7 @@ impl Membership {
                 let Some(member) = self.members.get_mut(&id) else { return Vec::new() };
                 member.learner = false;
             }
+            MemberChange::Refused(..) => return Vec::new(),
         }
         vec![self.row(id)]
     }

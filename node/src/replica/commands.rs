@@ -7,9 +7,9 @@ use node_protocol::MemberId;
 use raft::eraftpb::EntryType;
 
 use super::{PROPOSAL_BYTES, Replica};
-use crate::cluster::MemberChange;
+use crate::cluster::{ChangeError, MemberChange};
 use crate::consensus::waiters::Answer;
-use crate::kv::{Command, CommandId, KvError};
+use crate::kv::{Command, CommandId, KvError, Op};
 use crate::training::Break;
 use crate::transport::{Forwarded, Packet};
 
@@ -46,8 +46,29 @@ impl Replica {
         match self.leader() {
             Some(leader) if leader == self.parts.member => self.forwarded.push(forwarded),
             Some(leader) => self.out.push((leader, Packet::Forward(forwarded))),
-            None => {}
+            None => self.refuse_unhealthy(&forwarded),
         }
+    }
+
+    /// Answers who asks for a new member where nobody leads and too few can be reached for a leader:
+    /// it would wait in vain. What was sent before may be in some log, so that is left alone.
+    fn refuse_unhealthy(&self, forwarded: &Forwarded) {
+        let Forwarded { again: false, command } = forwarded else { return };
+        let change = Command::member_change(command).and_then(|c| MemberChange::decode(&c).ok());
+        if !self.parts.strict_reconfig_check || !matches!(change, Some(MemberChange::Add(_))) {
+            return;
+        }
+        let voters = self.parts.membership.read().voters();
+        let reached = voters.iter().filter(|id| self.is_reached(**id)).count();
+        if let Some(id) = Command::id_of(command)
+            && reached <= voters.len() / 2
+        {
+            self.parts.waiters.answer(id, Answer::Members(Err(ChangeError::Unhealthy)));
+        }
+    }
+
+    fn is_reached(&self, member: MemberId) -> bool {
+        member == self.parts.member || self.connected.contains(&member)
     }
 
     pub(super) fn propose(&mut self) {
@@ -144,22 +165,51 @@ impl Replica {
             .collect()
     }
 
-    /// Whether enough voters can be reached to make a quorum after the change.
-    fn keeps_quorum(&self, change: &MemberChange) -> bool {
+    /// Why a change that the membership allows is refused nevertheless.
+    fn refusal(&self, change: &MemberChange) -> Option<ChangeError> {
+        if let MemberChange::Promote(id) = change
+            && !self.is_in_sync(*id)
+        {
+            return Some(ChangeError::LearnerNotReady);
+        }
+        if self.parts.strict_reconfig_check { self.costs_quorum(change) } else { None }
+    }
+
+    /// Whether a learner has nine tenths of what the leader has (etcd's rule).
+    fn is_in_sync(&self, learner: MemberId) -> bool {
+        let matched = |id| self.parts.driver.matched(id).map_or(0, |index| index.0);
+        matched(learner) * 10 >= matched(self.parts.member) * 9
+    }
+
+    /// Why the change could cost the quorum: too few of the voters there would be have ever
+    /// started, or too few of them can be reached now.
+    fn costs_quorum(&self, change: &MemberChange) -> Option<ChangeError> {
         let mut voters: BTreeSet<_> =
             self.parts.driver.conf_state().voters.into_iter().map(MemberId).collect();
+        let alone = voters.len() == 1;
         match change {
-            MemberChange::Add(member) if member.learner => return true,
+            MemberChange::Add(member) if member.learner => return None,
             MemberChange::Add(member) => drop(voters.insert(member.id)),
             MemberChange::Promote(id) => drop(voters.insert(*id)),
             MemberChange::Remove(id) => drop(voters.remove(id)),
-            MemberChange::UpdatePeerUrls { .. } => return true,
+            MemberChange::UpdatePeerUrls { .. } | MemberChange::Refused(..) => return None,
         }
-        let reached = voters
-            .iter()
-            .filter(|id| **id == self.parts.member || self.connected.contains(id))
-            .count();
-        reached > voters.len() / 2
+        let quorum = voters.len() / 2 + 1;
+        let membership = self.parts.membership.read();
+        let has_started = |id: &MemberId| {
+            *id == self.parts.member
+                || membership.get(*id).is_some_and(|member| !member.name.is_empty())
+        };
+        // A member alone may always be joined by a second.
+        if alone {
+            None
+        } else if voters.iter().filter(|id| has_started(id)).count() < quorum {
+            Some(ChangeError::NotEnoughStarted)
+        } else if voters.iter().filter(|id| self.is_reached(**id)).count() < quorum {
+            Some(ChangeError::Unhealthy)
+        } else {
+            None
+        }
     }
 
     /// Of the other voters that can be reached, the one that has most of the log.
@@ -173,30 +223,42 @@ impl Replica {
     /// A change that would be refused goes into the log as a plain command, so that the asking
     /// member is told through it like everybody else.
     pub(super) fn propose_change(&mut self, change: &Bytes, command: &Bytes) {
-        let change = MemberChange::decode(change).ok();
+        let Ok(change) = MemberChange::decode(change) else {
+            self.parts.driver.propose(vec![command.clone()]);
+            return;
+        };
         if self.parts.planted.has(Break::NaiveConfigurationSwap) {
             self.parts.driver.forget_pending_change();
         }
-        let accepted = change
-            .filter(|change| self.parts.membership.read().check(change).is_ok())
-            .filter(|change| !self.parts.strict_reconfig_check || self.keeps_quorum(change));
-        match accepted {
+        let checked = self.parts.membership.read().check(&change);
+        if let Some(error) = checked.err().or_else(|| self.refusal(&change)) {
+            let refused = MemberChange::Refused(change.member(), error);
+            self.parts.driver.propose(vec![in_place_of(command, &refused)]);
+            return;
+        }
+        match change {
             // Another change is under way: sent again once it is through.
-            Some(_) if self.parts.driver.has_pending_change() => {}
+            _ if self.parts.driver.has_pending_change() => {}
             // Who goes commits nothing any more: its successor removes it, and the cluster is
             // never without a leader. Sent again when there is one.
-            Some(MemberChange::Remove(id)) if id == self.parts.member => {
+            MemberChange::Remove(id) if id == self.parts.member => {
                 if let Some(to) = self.successor() {
                     self.parts.driver.transfer_leader(to);
                 }
             }
-            Some(change) => {
+            change => {
                 let change = crate::apply::as_raft(&change);
                 self.parts.driver.propose_change(command.clone(), change);
             }
-            None => {
-                self.parts.driver.propose(vec![command.clone()]);
-            }
         }
+    }
+}
+
+/// The command with another change in it, under the same name.
+fn in_place_of(command: &Bytes, change: &MemberChange) -> Bytes {
+    match Command::decode(command) {
+        Ok(asked) => Command { op: Op::ChangeMembers(change.encode().into()), ..asked }.encode(),
+        // Whoever applies it says what is wrong.
+        Err(_) => command.clone(),
     }
 }

@@ -616,23 +616,32 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn id(&self, member: usize) -> MemberId {
+        self.members[member].id
+    }
+
     pub(crate) fn begin_remove(&mut self, asked: usize, removed: usize) -> Waiting<Outcome> {
-        let change = MemberChange::Remove(self.members[removed].id).encode();
-        self.begin(asked, Op::ChangeMembers(change.into()))
+        let change = MemberChange::Remove(self.members[removed].id);
+        self.begin_change(asked, &change)
+    }
+
+    fn begin_change(&mut self, asked: usize, change: &MemberChange) -> Waiting<Outcome> {
+        self.begin(asked, Op::ChangeMembers(change.encode().into()))
     }
 
     /// Asks `asked` to remove a member; returns how many are left.
     pub(crate) fn remove(&mut self, asked: usize, removed: usize) -> usize {
-        self.try_remove(asked, removed).expect("the change is accepted")
+        let change = MemberChange::Remove(self.members[removed].id);
+        self.try_change(asked, &change).expect("the change is accepted")
     }
 
-    /// As `remove`, or why not.
-    pub(crate) fn try_remove(
+    /// Asks `asked` for a change; returns how many members there are then, or why not.
+    pub(crate) fn try_change(
         &mut self,
         asked: usize,
-        removed: usize,
+        change: &MemberChange,
     ) -> Result<usize, ChangeError> {
-        let mut waiting = self.begin_remove(asked, removed);
+        let mut waiting = self.begin_change(asked, change);
         let mut outcome = None;
         self.until("an answer to a change of members", |_| {
             outcome = waiting.answer.try_recv().ok();

@@ -7,8 +7,9 @@ mod cluster;
 mod known_bugs;
 
 use cluster::Cluster;
-use node::cluster::ChangeError;
+use node::cluster::{ChangeError, Member, MemberChange};
 use node::handle::{LeaseAnswer, Refusal};
+use node_protocol::MemberId;
 
 #[test]
 fn a_leader_is_elected_and_every_member_takes_writes() {
@@ -160,7 +161,8 @@ fn a_change_that_would_cost_the_quorum_is_refused() {
     let leader = cluster.await_leader();
     let (other, crashed) = ((leader + 1) % 3, (leader + 2) % 3);
     cluster.crash(crashed);
-    assert_eq!(cluster.try_remove(leader, other), Err(ChangeError::Unhealthy));
+    let removal = MemberChange::Remove(cluster.id(other));
+    assert_eq!(cluster.try_change(leader, &removal), Err(ChangeError::Unhealthy));
     cluster.converge();
     assert_eq!(cluster.voters(leader), 3, "nothing has changed");
 }
@@ -194,6 +196,27 @@ fn a_cut_off_leader_does_not_deny_a_lease_it_never_heard_of() {
     cluster.heal();
     let left = cluster.await_lease(asked);
     assert!(matches!(left, LeaseAnswer::Known { ttl_seconds: 50.., .. }), "{left:?}");
+}
+
+/// Its vote would count towards quorums that it has nothing of.
+#[test]
+fn a_learner_gets_no_vote_before_it_has_the_log() {
+    let mut cluster = Cluster::new(11, 3);
+    let leader = cluster.await_leader();
+    cluster.put(leader, "before", "it came");
+    let id = MemberId(99);
+    let learner = Member {
+        id,
+        name: String::new(),
+        peer_urls: vec!["http://m4.test:2380".into()],
+        client_urls: Vec::new(),
+        learner: true,
+    };
+    let asked = (leader + 1) % 3;
+    assert_eq!(cluster.try_change(asked, &MemberChange::Add(learner)), Ok(4));
+    let promoted = cluster.try_change(asked, &MemberChange::Promote(id));
+    assert_eq!(promoted, Err(ChangeError::LearnerNotReady));
+    assert_eq!(cluster.voters(leader), 3);
 }
 
 #[test]
