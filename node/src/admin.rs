@@ -3,7 +3,7 @@
 //! | path | where | what |
 //! |---|---|---|
 //! | `/health` | client and metrics URLs | can it serve? (`?serializable=true`: even without a quorum) |
-//! | `/livez`, `/readyz` | same | the same for a supervisor, `ok` or the check that failed |
+//! | `/livez`, `/readyz` | same | the same for a supervisor, `ok` or the checks that failed; `/readyz/CHECK` for one |
 //! | `/version` | same | the etcd version reported to clients |
 //! | `/metrics` | same | Prometheus text |
 //! | `/telemetry` | telemetry URLs, loopback | websocket of [`node_protocol::TelemetryFrame`]s |
@@ -27,19 +27,18 @@ use std::{
 use axum::{
     Router,
     extract::{
-        Query, State,
+        Path as UrlPath, Query, State,
         ws::{Message, WebSocket, WebSocketUpgrade},
     },
     response::{IntoResponse, Response},
     routing::get,
 };
 use bytes::Bytes;
-use etcd_api::etcdserverpb::RangeRequest;
+use etcd_api::etcdserverpb::{AlarmMember, AlarmType, RangeRequest};
 use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS},
 };
-use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -60,7 +59,9 @@ pub fn pages(face: Arc<Face>) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/livez", get(livez))
+        .route("/livez/{check}", get(livez_one))
         .route("/readyz", get(readyz))
+        .route("/readyz/{check}", get(readyz_one))
         .route("/version", get(version))
         .route("/metrics", get(metrics))
         .with_state(face)
@@ -73,6 +74,12 @@ enum Sickness {
     NoLeader,
     #[error("RANGE ERROR:{0}")]
     Range(&'static str),
+    #[error("ALARM {0}")]
+    Alarm(&'static str),
+    #[error("alarm activated: {0}")]
+    AlarmActivated(&'static str),
+    #[error("member is a learner")]
+    Learner,
 }
 
 /// Reads a key as a client would.
@@ -98,69 +105,115 @@ async fn try_read(face: &Face, serializable: bool) -> Result<(), Sickness> {
         .map_err(|error| Sickness::Range(error.client_error().1))
 }
 
-#[derive(Deserialize)]
-struct HealthQuery {
-    /// Content with a read that may be stale.
-    #[serde(default)]
-    serializable: String,
+/// The first active alarm that the health query does not leave out.
+fn alarm(face: &Face, query: &[(String, String)]) -> Result<(), Sickness> {
+    let excluded = |kind: AlarmType| has(query, "exclude", kind.as_str_name());
+    let active: Vec<_> = face.handle.store().alarms().map(|active| active.alarm()).collect();
+    match active.into_iter().find(|kind| !excluded(*kind)) {
+        None => Ok(()),
+        Some(AlarmType::None) => Err(Sickness::Alarm("UNKNOWN")),
+        Some(kind) => Err(Sickness::Alarm(kind.as_str_name())),
+    }
 }
 
-async fn health(State(face): State<Arc<Face>>, Query(query): Query<HealthQuery>) -> Response {
-    let serializable = query.serializable == "true";
-    let found = if !serializable && face.handle.glance().leader().is_none() {
-        Err(Sickness::NoLeader)
-    } else {
-        try_read(&face, serializable).await
+fn has(query: &[(String, String)], name: &str, value: &str) -> bool {
+    query.iter().any(|(n, v)| n == name && v == value)
+}
+
+/// `?serializable=true`: content with a read that may be stale. `?exclude=NOSPACE`: content with
+/// that alarm.
+async fn health(State(face): State<Arc<Face>>, Query(query): Asked) -> Response {
+    let serializable = has(&query, "serializable", "true");
+    let found = match alarm(&face, &query) {
+        Err(sickness) => Err(sickness),
+        Ok(()) if !serializable && face.handle.glance().leader().is_none() => {
+            Err(Sickness::NoLeader)
+        }
+        Ok(()) => try_read(&face, serializable).await,
     };
     face.metrics.health_checked(found.is_ok());
     let (code, body) = match found {
         Ok(()) => (StatusCode::OK, r#"{"health":"true","reason":""}"#.to_owned()),
         Err(sickness) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!(r#"{{"health":"false","reason":"{sickness}"}}"#),
+            format!("{{\"health\":\"false\",\"reason\":\"{sickness}\"}}\n"),
         ),
     };
     (code, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-#[derive(Deserialize)]
-struct ChecksQuery {
-    /// List the checks even if all is well; any value, or none.
-    verbose: Option<String>,
+/// What a supervisor may ask for, one by one or together.
+const LIVE: &[&str] = &["serializable_read"];
+const READY: &[&str] =
+    &["data_corruption", "serializable_read", "linearizable_read", "non_learner"];
+
+async fn check(face: &Face, name: &str) -> Result<(), Sickness> {
+    match name {
+        "serializable_read" => try_read(face, true).await,
+        "linearizable_read" => try_read(face, false).await,
+        "non_learner" if face.handle.glance().learner.load(Ordering::Relaxed) => {
+            Err(Sickness::Learner)
+        }
+        "data_corruption" if face.handle.store().alarms().any(|active| is_corrupt(&active)) => {
+            Err(Sickness::AlarmActivated("CORRUPT"))
+        }
+        _ => Ok(()),
+    }
 }
 
-async fn livez(State(face): State<Arc<Face>>, Query(query): Query<ChecksQuery>) -> Response {
-    let checks = [("serializable_read", try_read(&face, true).await)];
-    told("/livez", &checks, query.verbose.is_some())
+fn is_corrupt(active: &AlarmMember) -> bool {
+    active.alarm() == AlarmType::Corrupt
 }
 
-async fn readyz(State(face): State<Arc<Face>>, Query(query): Query<ChecksQuery>) -> Response {
-    let checks = [
-        ("serializable_read", try_read(&face, true).await),
-        ("linearizable_read", try_read(&face, false).await),
-    ];
-    told("/readyz", &checks, query.verbose.is_some())
-}
-
-fn told(path: &str, checks: &[(&str, Result<(), Sickness>)], verbose: bool) -> Response {
+/// All of `checks` but those that `?exclude=` names; `?verbose` lists them even if all is well.
+async fn told(face: &Face, checks: &[&str], query: &[(String, String)]) -> Response {
     let mut list = String::new();
-    for (name, result) in checks {
-        match result {
+    let mut well = true;
+    for name in checks.iter().filter(|name| !has(query, "exclude", name)) {
+        match check(face, name).await {
             Ok(()) => writeln!(list, "[+]{name} ok"),
-            Err(sickness) => writeln!(list, "[-]{name} failed: {sickness}"),
+            Err(sickness) => {
+                well = false;
+                writeln!(list, "[-]{name} failed: {sickness}")
+            }
         }
         .expect("a string takes all that is written to it");
     }
-    let (code, body) = if checks.iter().any(|(_, result)| result.is_err()) {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("{list}{path} check failed\n"))
-    } else if verbose {
-        (StatusCode::OK, format!("{list}{path} check passed\n"))
-    } else {
-        (StatusCode::OK, "ok\n".to_owned())
+    let verbose = query.iter().any(|(name, _)| name == "verbose");
+    let (code, body) = match well {
+        false => (StatusCode::SERVICE_UNAVAILABLE, format!("{list}\n")),
+        true if verbose => (StatusCode::OK, format!("{list}ok\n")),
+        true => (StatusCode::OK, "ok\n".to_owned()),
     };
     let headers =
         [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
     (code, headers, body).into_response()
+}
+
+type Asked = Query<Vec<(String, String)>>;
+
+async fn livez(State(face): State<Arc<Face>>, Query(query): Asked) -> Response {
+    told(&face, LIVE, &query).await
+}
+
+async fn readyz(State(face): State<Arc<Face>>, Query(query): Asked) -> Response {
+    told(&face, READY, &query).await
+}
+
+/// One check of a list by its name, `/readyz/linearizable_read`.
+async fn one(face: &Face, checks: &[&'static str], name: &str) -> Response {
+    match checks.iter().find(|known| **known == name) {
+        Some(known) => told(face, &[known], &[]).await,
+        None => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
+    }
+}
+
+async fn livez_one(State(face): State<Arc<Face>>, UrlPath(name): UrlPath<String>) -> Response {
+    one(&face, LIVE, &name).await
+}
+
+async fn readyz_one(State(face): State<Arc<Face>>, UrlPath(name): UrlPath<String>) -> Response {
+    one(&face, READY, &name).await
 }
 
 async fn version(State(face): State<Arc<Face>>) -> Response {
@@ -188,6 +241,7 @@ async fn metrics(State(face): State<Arc<Face>>) -> Response {
         applied: glance.applied().0,
         pending: u64::try_from(face.handle.waiting()).unwrap_or(u64::MAX),
         state_bytes: glance.state_bytes.load(Ordering::Relaxed),
+        state_bytes_in_use: glance.state_bytes_in_use.load(Ordering::Relaxed),
         quota_bytes: face.limits.quota_bytes,
         current_revision,
         compact_revision,
@@ -315,13 +369,5 @@ mod tests {
             let seen = may_follow(&headers, &hosts).is_ok();
             assert_eq!(seen, allowed, "host {host:?}, origin {origin:?}");
         }
-    }
-
-    #[test]
-    fn a_failed_check_is_named() {
-        let well = told("/livez", &[("serializable_read", Ok(()))], false);
-        assert_eq!(well.status(), StatusCode::OK);
-        let sick = told("/readyz", &[("linearizable_read", Err(Sickness::NoLeader))], false);
-        assert_eq!(sick.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

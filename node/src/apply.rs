@@ -32,7 +32,7 @@ use crate::failpoint::{Failpoint, hit};
 use crate::flush::FlushItem;
 use crate::handle::Glance;
 use crate::inbox::{Input, Refusal};
-use crate::kv::{Admission, Change, Command, CommandError, Op, Revised, RowsError, Store};
+use crate::kv::{Admission, Change, Command, CommandError, Op, Revised, RowsError, Store, op_cost};
 use crate::lease::Lessor;
 use crate::progress::{Notice, Progress};
 
@@ -270,6 +270,9 @@ impl Apply {
                 }
                 let applied =
                     store.apply(&op).map_err(|source| ApplyError::Read { index, source })?;
+                if applied.result.is_ok() {
+                    self.parts.glance.grown_bytes.fetch_add(op_cost(&op), Ordering::Relaxed);
+                }
                 if let Some(change) = applied.lease {
                     self.parts.lessor.lock().follow(change, self.parts.clock.now_micros());
                 }
@@ -353,14 +356,15 @@ impl Apply {
     fn hand_on(&mut self, conf_state: Option<ConfState>) -> Result<(), ApplyError> {
         let (applied, applied_term) = self.applied;
         let mut changes = std::mem::take(&mut self.changes);
-        let last_row = {
+        let (last_row, compacting) = {
             let mut store = self.parts.store.write();
-            store.compact_some(KEYS_PER_COMPACTION);
+            let compacting = store.compact_some(KEYS_PER_COMPACTION);
             changes.append(&mut store.take_changes());
-            store.last_row()
+            (store.last_row(), compacting)
         };
         let item = FlushItem::Applied { changes, last_row, applied, applied_term, conf_state };
         self.parts.flush.send(item).map_err(|_| ApplyError::FlushEnded)?;
+        self.parts.glance.compacting.store(compacting, Ordering::Release);
         self.parts.progress.set_applied(applied);
         self.parts.glance.applied.store(applied.0, Ordering::Release);
         for revised in self.revised.drain(..) {

@@ -5,11 +5,11 @@
 //! only then may the log forget them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use node_protocol::{Index, Term};
 use parking_lot::{Mutex, RwLock};
 use raft::eraftpb::ConfState;
+use tokio::sync::oneshot;
 
 use crate::cluster::Membership;
 use crate::handle::Glance;
@@ -53,6 +53,11 @@ pub enum FlushItem {
         applied_term: Term,
         /// The configuration at that entry, when it changed.
         conf_state: Option<ConfState>,
+    },
+    /// Make everything before this durable at once, and say so.
+    Sync {
+        /// Told then.
+        done: oneshot::Sender<()>,
     },
     /// A snapshot that replaces the state, on disk and in RAM; ends with
     /// [`Notice::Installed`].
@@ -122,11 +127,8 @@ impl Flush {
         flush
     }
 
-    /// Notes the size of the state file; if it cannot be measured, the last size stays.
     fn measure(&self) {
-        if let Ok(bytes) = self.parts.state.bytes_on_disk() {
-            self.parts.glance.state_bytes.store(bytes, Ordering::Relaxed);
-        }
+        self.parts.glance.measure(&self.parts.state);
     }
 
     /// Takes items in and flushes if it is time; returns when it will be, if anything waits.
@@ -135,8 +137,10 @@ impl Flush {
         items: impl IntoIterator<Item = FlushItem>,
         now_micros: u64,
     ) -> Result<Option<u64>, FlushError> {
+        let mut asked = Vec::new();
         for item in items {
             match item {
+                FlushItem::Sync { done } => asked.push(done),
                 FlushItem::Applied { changes, last_row, applied, applied_term, conf_state } => {
                     if self.reached.is_none() {
                         self.first_at_micros = now_micros;
@@ -152,6 +156,12 @@ impl Flush {
                     self.install(&received, now_micros)?;
                 }
             }
+        }
+        if !asked.is_empty() {
+            self.flush()?;
+            self.flushed_at_micros = now_micros;
+            // Whoever asked may be gone.
+            asked.into_iter().for_each(|done| _ = done.send(()));
         }
         if self.reached.is_none() {
             return Ok(None);

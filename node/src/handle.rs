@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use node_protocol::{ClusterId, Index, MemberId, Status, Term};
 use parking_lot::{RwLock, RwLockReadGuard};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::cluster::{Member, MemberChange, Membership};
 use crate::consensus::waiters::{Answer, Outcome, Waiters};
 use crate::inbox::Input;
 use crate::kv::{Op, Response, Store};
+use crate::storage::State;
 use crate::training::{Break, Planted};
 
 pub use crate::inbox::Refusal;
@@ -40,8 +41,16 @@ pub struct Glance {
     pub applied: AtomicU64,
     /// Whether this member is a learner.
     pub learner: AtomicBool,
-    /// Bytes of the state file.
+    /// How much of the disk the state takes, in bytes.
     pub state_bytes: AtomicU64,
+    /// How much of that is rows.
+    pub state_bytes_in_use: AtomicU64,
+    /// Told whenever these two were measured.
+    pub measured: Notify,
+    /// By how many bytes what was applied since then may have made the state grow.
+    pub grown_bytes: AtomicU64,
+    /// Whether rows that a compaction made superfluous are still to be given to the flush thread.
+    pub compacting: AtomicBool,
     /// Times the leader changed, as seen from here.
     pub leader_changes: AtomicU64,
 }
@@ -58,7 +67,21 @@ impl Glance {
             applied: AtomicU64::new(0),
             learner: AtomicBool::new(false),
             state_bytes: AtomicU64::new(0),
+            state_bytes_in_use: AtomicU64::new(0),
+            measured: Notify::new(),
+            grown_bytes: AtomicU64::new(0),
+            compacting: AtomicBool::new(false),
             leader_changes: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes the size of the state; if it cannot be measured, the last size stays.
+    pub fn measure(&self, state: &State) {
+        if let Ok(bytes) = state.bytes_on_disk() {
+            self.state_bytes.store(bytes, Ordering::Relaxed);
+            self.state_bytes_in_use.store(state.bytes_in_use(), Ordering::Relaxed);
+            self.grown_bytes.store(0, Ordering::Relaxed);
+            self.measured.notify_waiters();
         }
     }
 

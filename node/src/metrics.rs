@@ -162,6 +162,8 @@ pub struct Metrics {
     pub client_received_bytes: IntCounter,
     /// Bytes written to client connections.
     pub client_sent_bytes: IntCounter,
+    /// Defragmentations that go on.
+    pub defragments: IntGauge,
     health_success: IntCounter,
     health_failures: IntCounter,
     peer_sent_bytes: IntCounterVec,
@@ -211,8 +213,10 @@ pub struct Observed {
     pub applied: u64,
     /// Commands that wait for an answer.
     pub pending: u64,
-    /// Bytes of the state file.
+    /// How much of the disk the state takes, in bytes.
     pub state_bytes: u64,
+    /// How much of that is rows.
+    pub state_bytes_in_use: u64,
     /// Size of the state above which writes are refused.
     pub quota_bytes: u64,
     /// Revision of the key space.
@@ -339,6 +343,8 @@ impl Metrics {
                 "etcd_network_client_grpc_sent_bytes_total",
                 "Bytes written to client connections.",
             ),
+            defragments: names
+                .gauge("etcd_disk_defrag_inflight", "Defragmentations that go on; 0 or 1."),
             health_success: names
                 .counter("etcd_server_health_success", "Health checks that found it healthy."),
             health_failures: names
@@ -485,6 +491,7 @@ impl Gauges {
             applied,
             pending,
             state_bytes,
+            state_bytes_in_use,
             quota_bytes,
             current_revision,
             compact_revision,
@@ -501,7 +508,7 @@ impl Gauges {
         self.proposals_pending.set(whole(pending));
         self.db_total_bytes.set(whole(state_bytes));
         self.db_total_bytes_old_name.set(whole(state_bytes));
-        self.db_in_use_bytes.set(whole(state_bytes));
+        self.db_in_use_bytes.set(whole(state_bytes_in_use));
         self.quota_bytes.set(whole(quota_bytes));
         self.current_revision.set(current_revision);
         self.compact_revision.set(compact_revision);

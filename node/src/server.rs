@@ -25,6 +25,7 @@ use crate::apply::{self, Apply};
 use crate::causes::with_causes;
 use crate::clock::{Clock, RealClock};
 use crate::cluster::{InitialClusterError, Membership, cluster_id};
+use crate::compactor;
 use crate::config::{Config, ETCD_VERSION, InitialState};
 use crate::consensus::log::{SnapshotPoint, SnapshotSource};
 use crate::consensus::waiters::Waiters;
@@ -186,8 +187,9 @@ impl Server {
         let alarm = assembly.alarm.clone();
         let (ended, wait) = oneshot::channel();
         let (threads, replica_runtime) = assembly.start_threads(ended)?;
-        let Assembly { handle, telemetry, inbox, metrics, identity, state, boot, hub, .. } =
-            assembly;
+        let Assembly {
+            handle, telemetry, inbox, metrics, identity, state, flush, boot, hub, ..
+        } = assembly;
 
         let receiver: Arc<dyn Receiver> =
             Arc::new(Arrivals { state: state.clone(), replica: inbox.clone() });
@@ -209,6 +211,8 @@ impl Server {
         let face = Arc::new(Face {
             handle: handle.clone(),
             watches: hub,
+            state: state.clone(),
+            flush,
             metrics: metrics.clone(),
             clock: clock.clone(),
             limits: Limits::from(&config),
@@ -217,6 +221,13 @@ impl Server {
             stop: stop.clone(),
             broken: Arc::new(move |error| alarm.raise(with_causes(error))),
         });
+        let (guard, guard_stop) = (face.clone(), stop.clone());
+        tasks.spawn(async move { guard_stop.run_until_cancelled(guard.guard_quota()).await });
+        if let Some(retention) = config.auto_compaction {
+            let (compactor, compactor_stop) =
+                (compactor::run(handle.clone(), retention), stop.clone());
+            tasks.spawn(async move { compactor_stop.run_until_cancelled(compactor).await });
+        }
         let pages = crate::admin::pages(face.clone());
         for socket in ports.metrics {
             let socket = TcpListener::from_std(socket).map_err(system("listen for metrics"))?;
@@ -414,6 +425,7 @@ struct Assembly {
     metrics: Arc<Metrics>,
     identity: handshake::Identity,
     state: Arc<State>,
+    flush: flume::WeakSender<flush::FlushItem>,
     boot: u64,
     hub: Arc<WatchHub>,
     alarm: Alarm,
@@ -466,6 +478,7 @@ impl Assembly {
         let (inbox, inputs) = flume::bounded(INBOX);
         let (items_in, items) = flume::bounded(apply::ITEMS);
         let (flush_in, flush_items) = flume::bounded(flush::ITEMS);
+        let to_flush = flush_in.downgrade();
 
         let point = log.mark.unwrap_or(Mark { index: Index(0), term: Term(0) });
         let raft_log = Log::new(
@@ -589,7 +602,19 @@ impl Assembly {
         };
         let boot = metadata.boot;
         let threads = Some(threads);
-        Ok(Self { handle, telemetry, inbox, metrics, identity, state, boot, hub, alarm, threads })
+        Ok(Self {
+            handle,
+            telemetry,
+            inbox,
+            metrics,
+            identity,
+            state,
+            flush: to_flush,
+            boot,
+            hub,
+            alarm,
+            threads,
+        })
     }
 
     fn start_threads(

@@ -115,6 +115,7 @@ pub(crate) fn guess(op: &Op, revision: Revision) -> Option<Response> {
         | Op::LeaseGrant { .. }
         | Op::LeaseRevoke { .. }
         | Op::Publish { .. }
-        | Op::ChangeMembers(_) => None,
+        | Op::ChangeMembers(_)
+        | Op::Alarm(_) => None,
     }
 }

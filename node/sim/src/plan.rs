@@ -58,6 +58,10 @@ pub enum Action {
     Remove(usize),
     /// The administrator asks the leader to hand its office to this member.
     MoveLeader(usize),
+    /// The alarm that this member is out of space is raised (`true`) or ended.
+    Alarm(usize, bool),
+    /// The administrator has this member write its state anew, without the room nothing lies in.
+    Defragment(usize),
 }
 
 impl Action {
@@ -83,7 +87,9 @@ impl Action {
             | Self::Promote(place)
             | Self::Update(place)
             | Self::Remove(place)
-            | Self::MoveLeader(place) => vec![place],
+            | Self::MoveLeader(place)
+            | Self::Alarm(place, _)
+            | Self::Defragment(place) => vec![place],
             Self::Partition(_)
             | Self::SlowNetwork(_)
             | Self::Lossy(_)
@@ -106,7 +112,7 @@ impl Action {
     }
 
     /// Every kind of fault there is.
-    pub const KINDS: [&'static str; 19] = [
+    pub const KINDS: [&'static str; 21] = [
         "crash",
         "power loss",
         "power loss in a sync",
@@ -126,6 +132,8 @@ impl Action {
         "member updated",
         "member removed",
         "moved leader",
+        "alarm",
+        "defragmentation",
     ];
 
     /// Its kind, one of [`KINDS`](Self::KINDS), for the tally; `None` for what only ends a fault.
@@ -150,7 +158,13 @@ impl Action {
             Self::Update(_) => Some("member updated"),
             Self::Remove(_) => Some("member removed"),
             Self::MoveLeader(_) => Some("moved leader"),
-            Self::Restart(_) | Self::Resume(_) | Self::Rejoin(_) | Self::HealNetwork => None,
+            Self::Alarm(_, true) => Some("alarm"),
+            Self::Defragment(_) => Some("defragmentation"),
+            Self::Restart(_)
+            | Self::Resume(_)
+            | Self::Rejoin(_)
+            | Self::HealNetwork
+            | Self::Alarm(_, false) => None,
         }
     }
 }
@@ -309,9 +323,28 @@ impl Plan {
         if joiners > 0 {
             Self::change_members(random, members, &mut actions);
         }
+        Self::maintain(random, places, &mut actions);
         actions.retain(|(at, _)| *at < LAST_MICROS);
         actions.sort_by_key(|(at, _)| *at);
         Self { members, joiners, election_ticks, message_bytes, actions }
+    }
+
+    /// In one lifetime of four, alarms and defragmentations.
+    fn maintain(random: &mut ChaCha8Rng, places: usize, actions: &mut Vec<(u64, Action)>) {
+        if random.random_range(0..4) > 0 {
+            return;
+        }
+        for _ in 0..random.random_range(1..5) {
+            let at = random.random_range(FIRST_MICROS..LAST_MICROS - 1_000_000);
+            let place = random.random_range(0..places);
+            if random.random_bool(0.5) {
+                actions.push((at, Action::Defragment(place)));
+            } else {
+                actions.push((at, Action::Alarm(place, true)));
+                let ended = at + random.random_range(0..1_000_000);
+                actions.push((ended, Action::Alarm(place, false)));
+            }
+        }
     }
 
     /// Changes of the members, some at the same time as others. What is asked of them is not

@@ -215,14 +215,14 @@ impl World {
             bytes: Vec::new(),
             tally: Tally::default(),
         };
-        world.begin(seed, &token, plan.members)?;
+        world.begin(seed, &token, plan)?;
         for (at, action) in &plan.actions {
             world.due(*at, Due::Fault { action: action.clone() });
         }
         Ok(world)
     }
 
-    fn begin(&mut self, seed: u64, token: &str, count: usize) -> Result<(), Broken> {
+    fn begin(&mut self, seed: u64, token: &str, plan: &Plan) -> Result<(), Broken> {
         let member = |place: usize| MemberPlan {
             member: no(place),
             client_url: String::new(),
@@ -238,11 +238,12 @@ impl World {
             members: (0..self.members.len()).map(member).collect(),
         };
         self.tell(started);
-        for place in 0..count {
+        for place in 0..plan.members {
             let members = self.common.membership.clone();
             self.set_up(place, &Beginning::New { members })?;
         }
-        if self.members.len() > count {
+        let raises = |(_, action): &(u64, Action)| matches!(action, Action::Alarm(..));
+        if plan.joiners > 0 || plan.actions.iter().any(raises) {
             self.administer()?;
         }
         self.let_clients_ask();
@@ -725,6 +726,11 @@ impl World {
                 false
             }
             Action::MoveLeader(to) => self.move_leader(to),
+            Action::Alarm(place, raised) => {
+                self.alarm(place, raised);
+                false
+            }
+            Action::Defragment(place) => self.defragment(place)?,
         };
         if let (true, Some(kind)) = (acted, action.kind()) {
             self.tally.acted(kind);

@@ -20,9 +20,6 @@ pub enum ClientError {
     /// The request is longer than `--max-request-bytes`.
     #[error("request is too large")]
     TooLarge,
-    /// The state is larger than `--quota-backend-bytes`, and the request would make it grow.
-    #[error("database space exceeded")]
-    NoSpace,
     /// A learner answers only serializable reads and its status.
     #[error("rpc not supported for learner")]
     Learner,
@@ -43,7 +40,6 @@ impl ClientError {
         match self {
             Self::Refused(refusal) => refusal_error(refusal),
             Self::TooLarge => (Code::InvalidArgument, "etcdserver: request is too large"),
-            Self::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
             Self::Learner => (Code::Unavailable, "etcdserver: rpc not supported for learner"),
             Self::Broken => (Code::Unavailable, "etcdserver: server stopped"),
         }
@@ -167,7 +163,8 @@ mod tests {
                 "request timed out, possibly due to previous leader failure",
             ),
             (refused(Refusal::TooManyRequests), 8, "too many requests"),
-            (ClientError::NoSpace, 8, "mvcc: database space exceeded"),
+            (KvError::NoSpace.into(), 8, "mvcc: database space exceeded"),
+            (KvError::Corrupt.into(), 15, "corrupt cluster"),
             (refused(Refusal::Stopped), 14, "server stopped"),
             (ClientError::Broken, 14, "server stopped"),
         ] {

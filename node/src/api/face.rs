@@ -20,9 +20,11 @@ use tonic::{Status, metadata::MetadataMap};
 use super::error::ClientError;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::flush::FlushItem;
 use crate::handle::{Handle, Refusal};
-use crate::kv::{self, Op, ReadError, Response, RowsError, Store};
+use crate::kv::{Op, ReadError, Response, RowsError, Store};
 use crate::metrics::Metrics;
+use crate::storage::State;
 use crate::watch::WatchHub;
 
 /// A stream of answers.
@@ -40,7 +42,7 @@ pub struct Limits {
     pub max_txn_ops: usize,
     /// Shortest time to live of a lease; a shorter one is raised to it.
     pub min_lease_ttl_seconds: i64,
-    /// Size of the state above which writes are refused.
+    /// Size of the state from which on writes are refused.
     pub quota_bytes: u64,
     /// The election timeout.
     pub election_timeout: Duration,
@@ -102,6 +104,10 @@ pub struct Face {
     pub handle: Handle,
     /// Whom to wake when keys change.
     pub watches: Arc<WatchHub>,
+    /// The state on disk.
+    pub state: Arc<State>,
+    /// To the flush thread, which ends with those that feed it and must not wait for this one.
+    pub flush: flume::WeakSender<FlushItem>,
     /// The member's numbers.
     pub metrics: Arc<Metrics>,
     /// The wall clock, for the ids of members added.
@@ -158,15 +164,8 @@ impl Face {
     }
 
     /// Replicates a checked command.
-    ///
-    /// While the state is larger than its quota, what would make it grow is refused.
     pub(super) async fn propose(&self, op: Op) -> Result<Response, ClientError> {
-        if kv::op_grows(&op) {
-            let state_bytes = self.handle.glance().state_bytes.load(Ordering::Relaxed);
-            if state_bytes > self.limits.quota_bytes {
-                return Err(ClientError::NoSpace);
-            }
-        }
+        self.check_quota(&op).await?;
         self.handle.propose(op).await.map_err(|refusal| {
             // A refusal by the state machine is an answer; all else failed on the way.
             if !matches!(refusal, Refusal::Kv(_)) {

@@ -1,19 +1,35 @@
 //! An operator's requests, mostly to the one member asked.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use etcd_api::etcdserverpb::{
-    AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest,
-    DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest,
-    MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
-    alarm_request::AlarmAction, maintenance_server::Maintenance,
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse,
+    DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
+    MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
+    StatusResponse, maintenance_server::Maintenance,
 };
+use futures_util::{StreamExt, stream};
 use node_protocol::{MemberId, Revision};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::error::ClientError;
 use super::face::{Answers, Face};
+use super::kv::expect_answer;
+use crate::causes::with_causes;
 use crate::config::ETCD_VERSION;
+use crate::flush::FlushItem;
+use crate::handle::Refusal;
+use crate::image::{ImageError, Measured};
+use crate::kv::{self, Op};
+
+/// Pieces of a snapshot that may wait for whoever receives it.
+const PIECES: usize = 4;
 
 #[async_trait]
 impl Maintenance for Face {
@@ -21,18 +37,11 @@ impl Maintenance for Face {
         &self,
         request: Request<AlarmRequest>,
     ) -> Result<Response<AlarmResponse>, Status> {
-        match request.into_inner().action() {
-            // Nothing here raises an alarm, so there is none to list and none to clear. In etcd
-            // both go through the log, and fail without a quorum.
-            AlarmAction::Get | AlarmAction::Deactivate => {
-                self.barrier().await?;
-                let header = Some(self.header_now());
-                Ok(Response::new(AlarmResponse { header, alarms: Vec::new() }))
-            }
-            AlarmAction::Activate => {
-                Err(Status::unimplemented("raising alarms is not served by this version"))
-            }
-        }
+        // Even a list goes through the log, as in etcd: it fails without a quorum.
+        let answer = self.propose(Op::Alarm(request.into_inner())).await?;
+        let mut answer = expect_answer!(answer, Alarm);
+        self.complete(&mut answer.header);
+        Ok(Response::new(answer))
     }
 
     async fn status(
@@ -41,21 +50,23 @@ impl Maintenance for Face {
     ) -> Result<Response<StatusResponse>, Status> {
         let glance = self.handle.glance();
         let leader = glance.leader();
-        let size = i64::try_from(glance.state_bytes.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let bytes =
+            |size: &AtomicU64| i64::try_from(size.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         let mut errors = Vec::new();
         if leader.is_none() {
             errors.push("etcdserver: no leader".to_owned());
         }
+        errors.extend(self.handle.store().alarms().map(|active| told(&active)));
         Ok(Response::new(StatusResponse {
             header: Some(self.header_now()),
             version: ETCD_VERSION.to_owned(),
-            db_size: size,
+            db_size: bytes(&glance.state_bytes),
             leader: leader.map_or(0, |leader| leader.0),
             raft_index: glance.commit.load(Ordering::Acquire),
             raft_term: glance.term().0,
             raft_applied_index: glance.applied().0,
             errors,
-            db_size_in_use: size,
+            db_size_in_use: bytes(&glance.state_bytes_in_use),
             is_learner: glance.learner.load(Ordering::Relaxed),
             // Fields of etcd 3.6; we report 3.5.
             storage_version: String::new(),
@@ -68,8 +79,23 @@ impl Maintenance for Face {
         &self,
         _request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
-        // The state file reuses freed pages by itself; there is nothing an operator need wait for.
-        Ok(Response::new(DefragmentResponse { header: Some(self.header_now()) }))
+        self.sync_compaction().await?;
+        let before = self.state.bytes_on_disk().unwrap_or(0);
+        self.metrics.defragments.inc();
+        let state = self.state.clone();
+        let done = tokio::task::spawn_blocking(move || state.defragment()).await;
+        self.metrics.defragments.dec();
+        let glance = self.handle.glance();
+        glance.measure(&self.state);
+        match done {
+            Ok(Ok(())) => {
+                let after = glance.state_bytes.load(Ordering::Relaxed);
+                tracing::info!(before, after, "the state was defragmented");
+                Ok(Response::new(DefragmentResponse { header: Some(self.header_now()) }))
+            }
+            Ok(Err(error)) => Err(Status::unknown(with_causes(&error))),
+            Err(panic) => Err(Status::internal(panic.to_string())),
+        }
     }
 
     async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
@@ -98,10 +124,23 @@ impl Maintenance for Face {
         &self,
         _request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(Status::unimplemented(
-            "snapshots for etcdctl are not served by this version; stop the member and copy its \
-             data directory",
-        ))
+        self.sync_state().await?;
+        let pinned = self.state.pin();
+        let (pieces, received) = mpsc::channel(PIECES);
+        let (measured, bytes) = oneshot::channel();
+        let sending = tokio::task::spawn_blocking(move || {
+            let image = Measured::new(pinned)?;
+            // Whoever asked may be gone.
+            measured.send(image.bytes()).ok();
+            image.send(&pieces)
+        });
+        let Ok(bytes) = bytes.await else {
+            return Err(match sending.await {
+                Ok(Err(error)) => Status::data_loss(with_causes(&error)),
+                other => Status::internal(format!("the snapshot ended early: {other:?}")),
+            });
+        };
+        Ok(Response::new(told_pieces(received, bytes, sending)))
     }
 
     async fn move_leader(
@@ -121,7 +160,68 @@ impl Maintenance for Face {
     }
 }
 
+/// An alarm as etcd's status has it: Go's text of the message, the blank at its end included.
+fn told(active: &AlarmMember) -> String {
+    let AlarmMember { member_id, alarm } = active;
+    match active.alarm() {
+        AlarmType::None if *alarm != 0 => format!("memberID:{member_id} alarm:{alarm} "),
+        AlarmType::None => format!("memberID:{member_id} "),
+        kind => format!("memberID:{member_id} alarm:{} ", kind.as_str_name()),
+    }
+}
+
+/// The pieces of a snapshot as etcd's messages; what is said to remain does not count the hash. An
+/// error behind them tells that they are not all.
+fn told_pieces(
+    received: mpsc::Receiver<Bytes>,
+    bytes: u64,
+    sending: JoinHandle<Result<(), ImageError>>,
+) -> Answers<SnapshotResponse> {
+    let mut remaining = bytes;
+    let pieces = ReceiverStream::new(received).map(move |blob| {
+        remaining = remaining.saturating_sub(blob.len() as u64);
+        // etcd 3.5 heads none of them.
+        Ok(SnapshotResponse {
+            header: None,
+            remaining_bytes: remaining,
+            blob,
+            version: String::new(),
+        })
+    });
+    let end = stream::once(sending).filter_map(|sent| async move {
+        match sent {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Err(Status::data_loss(with_causes(&error)))),
+            Err(panic) => Some(Err(Status::internal(panic.to_string()))),
+        }
+    });
+    pieces.chain(end).boxed()
+}
+
 impl Face {
+    /// Returns once the state on disk holds all that was applied when this was called.
+    async fn sync_state(&self) -> Result<(), ClientError> {
+        let (done, synced) = oneshot::channel();
+        let flush = self.flush.upgrade().ok_or(Refusal::Stopped)?;
+        flush.send_async(FlushItem::Sync { done }).await.map_err(|_| Refusal::Stopped)?;
+        drop(flush);
+        Ok(synced.await.map_err(|_| Refusal::Stopped)?)
+    }
+
+    /// Returns once the rows that compactions made superfluous are gone from the state on disk: who
+    /// defragments after a compaction wants their room.
+    async fn sync_compaction(&self) -> Result<(), ClientError> {
+        loop {
+            let measured = self.handle.glance().measured.notified();
+            let compacting = self.handle.glance().compacting.load(Ordering::Acquire);
+            self.sync_state().await?;
+            if !compacting {
+                return Ok(());
+            }
+            measured.await;
+        }
+    }
+
     /// Hashes all rows, which may take a while: off the tasks that serve other requests.
     async fn hash_rows(&self, revision: Revision) -> Result<crate::kv::HashKv, ClientError> {
         tokio::task::block_in_place(|| self.read(|store| store.hash_kv(revision)))

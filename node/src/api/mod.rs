@@ -12,8 +12,7 @@
 //! read looks at the store where it stands.
 //!
 //! Left out: users and roles (every client may do everything), the JSON gateway, election and
-//! lock services, the Snapshot stream and Downgrade. A call to any of them is answered with
-//! `Unimplemented`.
+//! lock services, and Downgrade. A call to any of them is answered with `Unimplemented`.
 
 mod authority;
 mod cluster;
@@ -26,6 +25,7 @@ mod kv;
 mod lease;
 mod listener;
 mod maintenance;
+mod quota;
 mod watch;
 
 pub use dispatch::Dispatch;

@@ -2,7 +2,9 @@
 //! every command at once.
 
 use std::{
+    io::Cursor,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,11 +15,12 @@ use std::{
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb::{
-    AlarmRequest, CompactionRequest, Compare, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
-    LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
-    MemberAddRequest, MemberListRequest, MemberRemoveRequest, MoveLeaderRequest, PutRequest,
-    RangeRequest, RequestOp, SnapshotRequest, StatusRequest, TxnRequest, WatchCreateRequest,
-    WatchProgressRequest, WatchRequest, WatchResponse, cluster_client::ClusterClient,
+    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, Compare, DefragmentRequest,
+    DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+    LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberAddRequest,
+    MemberListRequest, MemberRemoveRequest, MoveLeaderRequest, PutRequest, RangeRequest, RequestOp,
+    SnapshotRequest, StatusRequest, TxnRequest, WatchCreateRequest, WatchProgressRequest,
+    WatchRequest, WatchResponse, alarm_request::AlarmAction, cluster_client::ClusterClient,
     kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
     request_op, watch_client::WatchClient, watch_request::RequestUnion,
 };
@@ -26,10 +29,11 @@ use node_protocol::{
     ClusterId, Index, MemberId, Revision, Role, Status as Picture, TelemetryFrame, Term,
 };
 use parking_lot::RwLock;
+use raft::eraftpb::ConfState;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::JoinSet,
     time::timeout,
 };
@@ -42,10 +46,12 @@ use crate::admin;
 use crate::clock::MadeUpClock;
 use crate::cluster::{Member, MemberChange, Membership};
 use crate::consensus::waiters::{Answer, Waiters};
+use crate::flush::FlushItem;
 use crate::handle::{Glance, Handle, LeaseAnswer, LeaseAsk, Refusal};
 use crate::inbox::Input;
 use crate::kv::{Command, Executed, Op, Store};
 use crate::metrics::Metrics;
+use crate::storage::{Applied, Disk, Identity, MemoryDisk, State, StateOptions};
 use crate::telemetry::{Speaker, Telemetry};
 use crate::training::Planted;
 use crate::urls::Url;
@@ -63,6 +69,7 @@ struct Stage {
     stop: CancellationToken,
     serving: JoinSet<()>,
     replica: Option<JoinHandle<()>>,
+    _flush: flume::Sender<FlushItem>,
 }
 
 impl Stage {
@@ -76,6 +83,10 @@ impl Stage {
             applied: AtomicU64::new(5),
             learner: AtomicBool::new(false),
             state_bytes: AtomicU64::new(4096),
+            state_bytes_in_use: AtomicU64::new(1024),
+            measured: Notify::new(),
+            grown_bytes: AtomicU64::new(0),
+            compacting: AtomicBool::new(false),
             leader_changes: AtomicU64::new(1),
         });
         // Full: the face is told there are too many requests; these tests never come near.
@@ -104,16 +115,34 @@ impl Stage {
             planted: Planted::default(),
         };
         let watches = WatchHub::new(Revision(1));
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::default());
+        let directory = Path::new("/member");
+        disk.create_dir(directory).expect("a disk in RAM");
+        let identity = Identity { cluster_id: ClusterId(0xc1), member_id: MEMBER };
+        let applied = Applied { index: Index(5), term: Term(2), conf_state: ConfState::default() };
+        let state =
+            State::create(&disk, directory, identity, &applied, &[], StateOptions::default());
+        let state = Arc::new(state.expect("an empty disk"));
         let replica = {
             let (handle, watches) = (handle.clone(), watches.clone());
             std::thread::spawn(move || stand_in(&handle, &watches, &inputs))
         };
+        let (flush, to_flush) = flume::unbounded();
+        std::thread::spawn(move || {
+            for item in to_flush {
+                if let FlushItem::Sync { done } = item {
+                    done.send(()).expect("somebody waits");
+                }
+            }
+        });
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new(MEMBER, ClusterId(0xc1)));
         let clock = Arc::new(MadeUpClock::default());
         let face = Arc::new(Face {
             handle,
             watches,
+            state,
+            flush: flush.downgrade(),
             metrics: metrics.clone(),
             clock: clock.clone(),
             limits: Limits {
@@ -138,7 +167,7 @@ impl Stage {
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, dispatch, metrics, stop.clone(), drain));
         let replica = Some(replica);
-        Self { face, glance, clock, address, stop, serving, replica }
+        Self { face, glance, clock, address, stop, serving, replica, _flush: flush }
     }
 
     async fn channel(&self) -> Channel {
@@ -329,6 +358,34 @@ async fn a_full_member_refuses_what_would_make_it_grow() {
     let delete = DeleteRangeRequest { key: "a".into(), ..DeleteRangeRequest::default() };
     let deleted = kv.delete_range(delete).await.expect("room is made").into_inner().deleted;
     assert_eq!(deleted, 1);
+
+    // The alarm outlives its cause, and is seen everywhere.
+    let active = AlarmMember { member_id: MEMBER.0, alarm: AlarmType::Nospace.into() };
+    let mut maintenance = MaintenanceClient::new(stage.channel().await);
+    let list = maintenance.alarm(AlarmRequest::default()).await.expect("is told");
+    assert_eq!(list.into_inner().alarms, [active]);
+    let status = maintenance.status(StatusRequest {}).await.expect("is told").into_inner();
+    assert_eq!(status.errors, ["memberID:161 alarm:NOSPACE "]);
+    for (request, code, text) in [
+        ("GET /health", 503, "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n"),
+        ("GET /health?exclude=NOSPACE", 200, r#"{"health":"true","reason":""}"#),
+        ("GET /readyz", 200, "ok\n"),
+    ] {
+        let (head, body) = stage.page(request).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {code}")), "{request}: {head}");
+        assert_eq!(body, text, "{request}");
+    }
+    maintenance.defragment(DefragmentRequest {}).await.expect("is done");
+    assert!(stage.glance.state_bytes.load(Ordering::SeqCst) < 1 << 30, "it was measured again");
+    assert_eq!(refused(kv.put(put("a", "2")).await), full);
+    let disarm = AlarmRequest {
+        action: AlarmAction::Deactivate.into(),
+        member_id: MEMBER.0,
+        alarm: AlarmType::Nospace.into(),
+    };
+    let ended = maintenance.alarm(disarm).await.expect("is ended").into_inner();
+    assert_eq!(ended.alarms, [active]);
+    kv.put(put("a", "2")).await.expect("there is room");
     stage.strike().await;
 }
 
@@ -353,7 +410,7 @@ async fn without_a_leader_only_stale_reads_are_answered() {
     assert_eq!((status.leader, status.errors), (0, vec!["etcdserver: no leader".to_owned()]));
     let (head, body) = stage.page("GET /health").await;
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
-    assert_eq!(body, r#"{"health":"false","reason":"RAFT NO LEADER"}"#);
+    assert_eq!(body, "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n");
     let (head, _) = stage.page("GET /health?serializable=true").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     stage.strike().await;
@@ -536,7 +593,17 @@ async fn an_operator_learns_how_the_member_is() {
         refused(maintenance.move_leader(MoveLeaderRequest { target_id: 9 }).await),
         (Code::FailedPrecondition, "etcdserver: bad leader transferee".into())
     );
-    assert_eq!(refused(maintenance.snapshot(SnapshotRequest {}).await).0, Code::Unimplemented);
+    let mut snapshot =
+        maintenance.snapshot(SnapshotRequest {}).await.expect("is sent").into_inner();
+    let mut remaining = Vec::new();
+    let mut image = Vec::new();
+    while let Some(piece) = snapshot.message().await.expect("no error") {
+        remaining.push(piece.remaining_bytes);
+        image.extend_from_slice(&piece.blob);
+    }
+    assert_eq!(image.len() % 512, 32, "a hash stands behind whole pages");
+    assert_eq!(remaining[remaining.len() - 2..], [0, 0]);
+    node_bolt::split_hash(&mut Cursor::new(image)).expect("the hash holds");
     let mut health = HealthClient::new(stage.channel().await);
     let serving = health.check(HealthCheckRequest::default()).await.expect("is told");
     assert_eq!(serving.into_inner().status, 1);
@@ -551,7 +618,9 @@ async fn pages_share_the_port_with_grpc() {
         ("GET /health", 200, r#"{"health":"true","reason":""}"#),
         ("POST /health", 405, ""),
         ("GET /livez", 200, "ok\n"),
-        ("GET /readyz?verbose", 200, "[+]linearizable_read ok"),
+        ("GET /readyz?verbose", 200, "[+]linearizable_read ok\n[+]non_learner ok\nok\n"),
+        ("GET /readyz/data_corruption", 200, "ok\n"),
+        ("GET /livez/data_corruption", 404, ""),
         ("GET /version", 200, r#""etcdserver":"3.5."#),
         ("GET /metrics", 200, "etcd_server_has_leader 1"),
         ("GET /metrics", 200, r#"grpc_server_handled_total{grpc_code="OK",grpc_method="Put""#),

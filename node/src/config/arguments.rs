@@ -11,7 +11,6 @@ use super::{ConfigError, flags, flags::Flags};
 const IGNORED: &[&str] = &[
     "auth-token",
     "auth-token-ttl",
-    "auto-compaction-mode",
     "backend-batch-interval",
     "backend-batch-limit",
     "backend-bbolt-freelist-type",
@@ -50,14 +49,13 @@ const IGNORED: &[&str] = &[
 ];
 
 /// Flags of etcd that promise something this version cannot keep. To ignore them would be to lie.
+/// A trailing `*` stands for any ending.
 const REFUSED: &[(&str, &str)] = &[
-    ("auto-compaction-retention", AUTO_COMPACTION),
     ("auto-tls", TLS),
     ("cert-file", TLS),
     ("client-cert-auth", TLS),
     ("config-file", "give each setting as a flag or an ETCD_ environment variable"),
-    ("discovery", DISCOVERY),
-    ("discovery-srv", DISCOVERY),
+    ("discovery*", DISCOVERY),
     ("key-file", TLS),
     ("peer-auto-tls", TLS),
     ("peer-cert-file", TLS),
@@ -70,8 +68,9 @@ const REFUSED: &[(&str, &str)] = &[
 
 const TLS: &str = "this version speaks plaintext only; use it on a trusted network, or put a \
                    tunnel between the machines";
-const DISCOVERY: &str = "list the members in --initial-cluster";
-const AUTO_COMPACTION: &str = "run `etcdctl compaction` now and then";
+const DISCOVERY: &str = "give every member the same static list, \
+                         --initial-cluster m1=http://HOST:2380,m2=http://HOST:2380,... and \
+                         --initial-cluster-state new";
 
 /// Variables that start with `ETCD_` and are not flags.
 const NOT_FLAGS: &[&str] = &["ETCD_UNSUPPORTED_ARCH", "ETCD_VERIFY"];
@@ -101,14 +100,14 @@ fn known(name: &str, flags: &[(String, bool)]) -> Known {
     if let Some((_, alone)) = flags.iter().find(|(flag, _)| flag == name) {
         return Known::Flag { alone: *alone };
     }
-    if let Some((_, instead)) = REFUSED.iter().find(|(flag, _)| *flag == name) {
+    let fits = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
+    };
+    if let Some((_, instead)) = REFUSED.iter().find(|(flag, _)| fits(flag)) {
         return Known::Refused(instead);
     }
-    let ignored = IGNORED.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => *pattern == name,
-    });
-    if ignored { Known::Ignored } else { Known::Unknown }
+    if IGNORED.iter().any(|flag| fits(flag)) { Known::Ignored } else { Known::Unknown }
 }
 
 /// A truth value that switches a flag off, so that even a refused flag may be given.

@@ -93,8 +93,23 @@ pub(super) struct Flags {
         help_heading = "Limits"
     )]
     pub(super) snapshot_catchup_entries: String,
-    /// Size of the state above which writes are refused; 0 means 2 GiB.
-    #[arg(long, value_name = "BYTES", default_value = "0", help_heading = "Limits")]
+    /// What the leader keeps when it compacts by itself: "periodic", what was current within some
+    /// time, or "revision", so many revisions.
+    #[arg(long, value_name = "MODE", default_value = "periodic", help_heading = "Limits")]
+    pub(super) auto_compaction_mode: String,
+    /// How much that is: a time such as 30m, a bare number of hours, or of revisions; 0 to compact
+    /// only when told to.
+    #[arg(long, value_name = "KEEP", default_value = "0", help_heading = "Limits")]
+    pub(super) auto_compaction_retention: String,
+    /// Size of the state from which on writes are refused, until room was made and the alarm
+    /// disarmed. 0 means 2 GiB, a negative number no limit.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "0",
+        allow_negative_numbers = true,
+        help_heading = "Limits"
+    )]
     pub(super) quota_backend_bytes: String,
     /// Longest request of a client.
     #[arg(long, value_name = "BYTES", default_value = "1572864", help_heading = "Limits")]

@@ -85,7 +85,9 @@ pub struct Config {
     pub snapshot_count: u64,
     /// Entries kept before the last snapshot, for followers that are slow.
     pub snapshot_catchup_entries: u64,
-    /// Size of the state above which writes are refused.
+    /// What the leader keeps when it compacts by itself; `None` if it does not.
+    pub auto_compaction: Option<Retention>,
+    /// Size of the state from which on writes are refused.
     pub quota_backend_bytes: u64,
     /// Longest request of a client.
     pub max_request_bytes: usize,
@@ -103,6 +105,15 @@ pub struct Config {
     pub log_level: String,
     /// What the operator should be told at the start.
     pub warnings: Vec<String>,
+}
+
+/// What auto-compaction keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Whatever was current within this time.
+    Period(Duration),
+    /// This many revisions before the current one.
+    Revisions(i64),
 }
 
 /// What a command line asks for.
@@ -212,11 +223,7 @@ impl Config {
                 return Err(ConfigError::value("initial-cluster-state", other, why));
             }
         };
-        let quota_backend_bytes =
-            match number("quota-backend-bytes", &flags.quota_backend_bytes, 0)? {
-                0 => DEFAULT_QUOTA_BYTES,
-                bytes => bytes,
-            };
+        let quota_backend_bytes = quota(&flags.quota_backend_bytes)?;
         let size = |flag, text: &str| {
             let size = number(flag, text, 1)?;
             usize::try_from(size).map_err(|_| ConfigError::value(flag, text, "too large"))
@@ -247,6 +254,10 @@ impl Config {
                 "experimental-snapshot-catchup-entries",
                 &flags.snapshot_catchup_entries,
                 0,
+            )?,
+            auto_compaction: retention(
+                &flags.auto_compaction_mode,
+                &flags.auto_compaction_retention,
             )?,
             quota_backend_bytes,
             max_request_bytes: size("max-request-bytes", &flags.max_request_bytes)?,
@@ -331,6 +342,37 @@ fn number(flag: &str, text: &str, least: u64) -> Result<u64, ConfigError> {
     text.parse().ok().filter(|number| *number >= least).ok_or_else(|| {
         ConfigError::value(flag, text, format_args!("expected a whole number from {least} on"))
     })
+}
+
+/// What auto-compaction keeps. A bare number is hours, or revisions.
+fn retention(mode: &str, text: &str) -> Result<Option<Retention>, ConfigError> {
+    let flag = "auto-compaction-retention";
+    match (mode, text.parse::<u32>()) {
+        ("periodic" | "revision", Ok(0)) => Ok(None),
+        ("periodic", Ok(hours)) => Ok(Some(Retention::Period(hours * Duration::from_secs(3600)))),
+        ("periodic", Err(_)) if text.trim_end_matches(|c: char| c.is_ascii_lowercase()) == "0" => {
+            Ok(None)
+        }
+        ("periodic", Err(_)) => Ok(Some(Retention::Period(time(flag, text)?))),
+        ("revision", Ok(count)) => Ok(Some(Retention::Revisions(i64::from(count)))),
+        ("revision", Err(_)) => {
+            let why = "expected a number of revisions, for --auto-compaction-mode is revision";
+            Err(ConfigError::value(flag, text, why))
+        }
+        _ => {
+            let why = "expected \"periodic\" or \"revision\"";
+            Err(ConfigError::value("auto-compaction-mode", mode, why))
+        }
+    }
+}
+
+/// The quota of `--quota-backend-bytes`: a negative number is none, 0 the default.
+fn quota(text: &str) -> Result<u64, ConfigError> {
+    match text.parse::<i64>() {
+        Ok(0) => Ok(DEFAULT_QUOTA_BYTES),
+        Ok(bytes) => Ok(u64::try_from(bytes).unwrap_or(u64::MAX)),
+        Err(_) => Err(ConfigError::value("quota-backend-bytes", text, "expected a whole number")),
+    }
 }
 
 /// A length of time as Go writes it: `10m`, `1m30s`, `1.5h`, `250ms`.

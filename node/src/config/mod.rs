@@ -18,5 +18,5 @@ mod tests;
 
 pub use meaning::{
     Asked, Config, ConfigError, ETCD_CLUSTER_VERSION, ETCD_VERSION, InitialState, OWN_VERSION,
-    PeerProxy,
+    PeerProxy, Retention,
 };

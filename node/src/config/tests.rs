@@ -36,7 +36,7 @@ fn nothing_typed_is_a_cluster_of_one_with_etcds_defaults() {
     assert_eq!(config.tick, Duration::from_millis(10));
     assert_eq!((config.heartbeat_ticks, config.election_ticks), (10, 100));
     assert_eq!((config.snapshot_count, config.snapshot_catchup_entries), (100_000, 5_000));
-    assert_eq!(config.quota_backend_bytes, 2 << 30);
+    assert_eq!((config.quota_backend_bytes, config.auto_compaction), (2 << 30, None));
     assert_eq!((config.max_request_bytes, config.max_txn_ops), (1_572_864, 128));
     assert!(config.pre_vote && config.strict_reconfig_check && !config.force_new_cluster);
     assert_eq!(config.request_timeout(), Duration::from_secs(7));
@@ -196,6 +196,47 @@ fn times_are_written_as_go_writes_them() {
         let expected = format!("invalid value \"{text}\" for flag -{flag}: {why}");
         assert_eq!(refuse(&line), (2, expected));
     }
+}
+
+#[test]
+fn auto_compaction_keeps_a_time_or_a_number() {
+    let minutes = |minutes: u64| Some(Retention::Period(Duration::from_secs(60 * minutes)));
+    for (mode, keep, expected) in [
+        ("periodic", "0", None),
+        ("periodic", "0s", None),
+        ("revision", "0", None),
+        ("periodic", "2", minutes(120)),
+        ("periodic", "30m", minutes(30)),
+        ("revision", "1000", Some(Retention::Revisions(1000))),
+    ] {
+        let line = format!("--auto-compaction-mode {mode} --auto-compaction-retention {keep}");
+        assert_eq!(run(&line, &[]).auto_compaction, expected, "{line}");
+    }
+    for line in [
+        "--auto-compaction-mode=revision --auto-compaction-retention=5m",
+        "--auto-compaction-mode=never --auto-compaction-retention=5m",
+        "--auto-compaction-retention=often",
+    ] {
+        assert_eq!(refuse(line).0, 2, "{line}");
+    }
+}
+
+#[test]
+fn discovery_is_refused_for_a_static_list() {
+    for name in ["discovery", "discovery-srv", "discovery-token", "discovery-endpoints"] {
+        let (exit_code, message) = refuse(&format!("--{name} https://discovery.example/x"));
+        assert_eq!(exit_code, 1);
+        assert!(message.contains(name) && message.contains("--initial-cluster "), "{message}");
+    }
+}
+
+#[test]
+fn a_quota_may_be_none() {
+    for (text, bytes) in [("0", 2 << 30), ("16777216", 16 << 20), ("-1", u64::MAX)] {
+        let config = run(&format!("--quota-backend-bytes={text}"), &[]);
+        assert_eq!(config.quota_backend_bytes, bytes);
+    }
+    assert_eq!(refuse("--quota-backend-bytes=much").0, 2);
 }
 
 #[test]

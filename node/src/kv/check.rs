@@ -25,9 +25,11 @@ pub fn check_op(op: &Op, max_txn_ops: usize) -> Result<(), KvError> {
         Op::DeleteRange(request) => check_delete_range(request),
         Op::Txn(request) => check_txn(request, max_txn_ops),
         Op::LeaseGrant { ttl_seconds, .. } => check_lease_ttl(*ttl_seconds),
-        Op::Compact(_) | Op::LeaseRevoke { .. } | Op::Publish { .. } | Op::ChangeMembers(_) => {
-            Ok(())
-        }
+        Op::Compact(_)
+        | Op::LeaseRevoke { .. }
+        | Op::Publish { .. }
+        | Op::ChangeMembers(_)
+        | Op::Alarm(_) => Ok(()),
     }
 }
 
@@ -70,24 +72,43 @@ pub fn check_txn(request: &TxnRequest, max_txn_ops: usize) -> Result<(), KvError
     Ok(())
 }
 
-/// Whether an operation may make the state grow: what a full member refuses (etcd's rule).
+/// Whether an operation may make the state grow: what is refused while a member is out of space.
 pub fn op_grows(op: &Op) -> bool {
-    fn puts(ops: &[RequestOp]) -> bool {
-        ops.iter().any(|op| match &op.request {
-            Some(Request::RequestPut(_)) => true,
-            Some(Request::RequestTxn(nested)) => puts(&nested.success) || puts(&nested.failure),
-            Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => false,
-        })
+    op_cost(op) > 0
+}
+
+/// What a put costs besides its key and value, and what a lease costs, against the quota (etcd's).
+const PUT_COST: usize = 256;
+const LEASE_COST: usize = 64;
+
+/// By how many bytes an operation may make the state grow, as etcd reckons; 0 if it cannot.
+pub fn op_cost(op: &Op) -> u64 {
+    fn of_put(put: &PutRequest) -> usize {
+        PUT_COST + put.key.len() + put.value.len()
     }
-    match op {
-        Op::Put(_) | Op::LeaseGrant { .. } => true,
-        Op::Txn(request) => puts(&request.success) || puts(&request.failure),
+    fn of_branch(ops: &[RequestOp]) -> usize {
+        let costs = ops.iter().map(|op| match &op.request {
+            Some(Request::RequestPut(put)) => of_put(put),
+            Some(Request::RequestTxn(nested)) => of_txn(nested),
+            Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => 0,
+        });
+        costs.sum()
+    }
+    fn of_txn(request: &TxnRequest) -> usize {
+        of_branch(&request.success).max(of_branch(&request.failure))
+    }
+    let bytes = match op {
+        Op::Put(request) => of_put(request),
+        Op::Txn(request) => of_txn(request),
+        Op::LeaseGrant { .. } => LEASE_COST,
         Op::DeleteRange(_)
         | Op::Compact(_)
         | Op::LeaseRevoke { .. }
         | Op::Publish { .. }
-        | Op::ChangeMembers(_) => false,
-    }
+        | Op::ChangeMembers(_)
+        | Op::Alarm(_) => 0,
+    };
+    bytes as u64
 }
 
 /// Whether a transaction can write, whichever branch it takes. One that cannot is a read.

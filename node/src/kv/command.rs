@@ -11,8 +11,8 @@ use std::fmt::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use etcd_api::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, Member,
-    PutRequest, TxnRequest,
+    AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest,
+    Member, PutRequest, TxnRequest,
 };
 use node_protocol::MemberId;
 use prost::Message;
@@ -83,6 +83,8 @@ pub enum Op {
     /// Change the members; the bytes are the membership's own, opaque here. The leader puts the
     /// whole command into the context of a configuration entry.
     ChangeMembers(Bytes),
+    /// Raise an alarm, end one, or list them.
+    Alarm(AlarmRequest),
 }
 
 /// The operations' stored numbers.
@@ -95,6 +97,7 @@ mod tag {
     pub(super) const LEASE_REVOKE: u8 = 6;
     pub(super) const PUBLISH: u8 = 7;
     pub(super) const CHANGE_MEMBERS: u8 = 8;
+    pub(super) const ALARM: u8 = 9;
 }
 
 /// Why bytes are not a command.
@@ -149,6 +152,7 @@ impl Command {
                 bytes.extend_from_slice(change);
                 bytes.freeze()
             }
+            Op::Alarm(request) => put(*origin, [*boot, *seq, *low], tag::ALARM, request),
         }
     }
 
@@ -221,6 +225,7 @@ fn decode_op(tag: u8, body: Bytes) -> Result<Op, CommandError> {
             Op::Publish { member: MemberId(id), name, client_urls, peer_urls }
         }
         tag::CHANGE_MEMBERS => Op::ChangeMembers(body),
+        tag::ALARM => Op::Alarm(read(body)?),
         unknown => return Err(CommandError::UnknownOp(unknown)),
     })
 }
@@ -257,6 +262,7 @@ fn describe(op: &Op) -> String {
         Op::LeaseRevoke { id } => format!("lease revoke {id:x}"),
         Op::Publish { name, .. } => format!("publish {name}"),
         Op::ChangeMembers(_) => "change of members".to_owned(),
+        Op::Alarm(request) => format!("alarm {}", request.action().as_str_name().to_lowercase()),
     }
 }
 
@@ -331,6 +337,7 @@ mod tests {
                 "publish m1",
             ),
             (Op::ChangeMembers("x".into()), "change of members"),
+            (Op::Alarm(AlarmRequest { action: 1, member_id: 7, alarm: 1 }), "alarm activate"),
         ]
     }
 

@@ -51,6 +51,12 @@ pub enum KvError {
     /// The revision asked for is not written yet.
     #[error("the revision is in the future")]
     FutureRevision,
+    /// A member's state is larger than its quota, and the request would make it grow.
+    #[error("a member is out of space")]
+    NoSpace,
+    /// Members' states are known to differ.
+    #[error("the cluster is corrupt")]
+    Corrupt,
 }
 
 impl KvError {
@@ -60,8 +66,10 @@ impl KvError {
     pub fn client_error(self) -> (CodeNumber, &'static str) {
         const INVALID_ARGUMENT: CodeNumber = 3;
         const NOT_FOUND: CodeNumber = 5;
+        const RESOURCE_EXHAUSTED: CodeNumber = 8;
         const FAILED_PRECONDITION: CodeNumber = 9;
         const OUT_OF_RANGE: CodeNumber = 11;
+        const DATA_LOSS: CodeNumber = 15;
         match self {
             Self::KeyNotProvided => (INVALID_ARGUMENT, "etcdserver: key is not provided"),
             Self::KeyNotFound => (INVALID_ARGUMENT, "etcdserver: key not found"),
@@ -82,6 +90,8 @@ impl KvError {
             Self::FutureRevision => {
                 (OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision")
             }
+            Self::NoSpace => (RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"),
+            Self::Corrupt => (DATA_LOSS, "etcdserver: corrupt cluster"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::alarm::ALARM_PREFIX;
 use super::change::Table;
 use super::compact::Compaction;
 use super::error::LoadError;
@@ -56,6 +57,9 @@ impl Loader {
     }
 
     fn push_meta(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        if let Some(name) = key.strip_prefix(ALARM_PREFIX) {
+            return self.store.alarms.restore(name);
+        }
         if key != META_KEY {
             return Ok(());
         }

@@ -19,9 +19,10 @@
 //! - Nothing is written before everything that can refuse was asked.
 //! - A failure to read the disk is never an answer; it is a [`RowsError`], and the node stops.
 //!
-//! Left out: members, users and roles, alarms, and time. When a lease ends is the leader's
+//! Left out: members, users and roles, and time. When a lease ends is the leader's
 //! [`Lessor`](crate::lease::Lessor)'s to say; a revoke then comes through the log like any command.
 
+mod alarm;
 mod change;
 mod check;
 mod command;
@@ -46,7 +47,7 @@ mod write;
 pub use change::{Change, Table};
 pub use check::{
     MAX_LEASE_TTL_SECONDS, check_delete_range, check_lease_ttl, check_op, check_put, check_range,
-    check_txn, op_grows, txn_is_serializable, txn_writes,
+    check_txn, op_cost, op_grows, txn_is_serializable, txn_writes,
 };
 pub use command::{Command, CommandError, CommandId, Op, brief};
 pub use error::{CodeNumber, KvError, LoadError, ReadError, RowsError};

@@ -74,6 +74,12 @@ impl RowKind {
         }
     }
 
+    /// A stored row's kind, and its protobuf; `None` if it has no kind.
+    pub fn split(row: &[u8]) -> Option<(Self, &[u8])> {
+        let (kind, rest) = row.split_first()?;
+        Some((Self::from_number(*kind)?, rest))
+    }
+
     fn from_number(number: u8) -> Option<Self> {
         match number {
             0 => Some(Self::Put),
@@ -122,8 +128,7 @@ pub(super) struct RowHead<'a> {
 
 /// Reads a row's kind and head out of its stored value.
 pub(super) fn decode_head(row: &[u8]) -> Result<(RowKind, RowHead<'_>), RowError> {
-    let (kind, mut rest) = row.split_first().ok_or(RowError::Kind)?;
-    let kind = RowKind::from_number(*kind).ok_or(RowError::Kind)?;
+    let (kind, mut rest) = RowKind::split(row).ok_or(RowError::Kind)?;
     let head = read_head(&mut rest).map_err(RowError::Content)?;
     Ok((kind, head))
 }

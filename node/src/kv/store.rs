@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb::{
-    CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse, PutResponse,
-    ResponseHeader, TxnResponse,
+    AlarmResponse, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse,
+    LeaseRevokeResponse, PutResponse, ResponseHeader, TxnResponse,
 };
 use node_protocol::Revision;
 
+use super::alarm::Alarms;
 use super::change::{Change, Table};
 use super::command::{Command, CommandId, Op};
 use super::compact::Compaction;
@@ -50,6 +51,8 @@ pub enum Response {
     Published,
     /// To a change of members; the store itself does nothing, as above.
     ChangeMembers,
+    /// To what was asked of the alarms.
+    Alarm(AlarmResponse),
 }
 
 /// What happened to the leases, for the [`Lessor`](crate::lease::Lessor) to follow.
@@ -101,6 +104,7 @@ pub struct Store {
     pub(super) index: Index,
     pub(super) rows: RowStore,
     pub(super) leases: Leases,
+    pub(super) alarms: Alarms,
     pub(super) sessions: Sessions,
     pub(super) revision: i64,
     pub(super) compacted: i64,
@@ -148,6 +152,7 @@ impl Store {
             index: Index::default(),
             rows: RowStore::new(rows, RowKey::MIN),
             leases: Leases::default(),
+            alarms: Alarms::default(),
             sessions: Sessions::default(),
             revision: FIRST_REVISION,
             compacted: NEVER_COMPACTED,
@@ -176,6 +181,9 @@ impl Store {
     /// Applies an operation whoever asks, without looking for repetitions. The operation is
     /// expected to have passed [`check_op`](super::check_op).
     pub fn apply(&mut self, op: &Op) -> Result<Applied, RowsError> {
+        if let Some(refused) = self.alarms.refusal(op) {
+            return Ok(Applied { result: Err(refused), revised: None, lease: None });
+        }
         let mut writing = Writing { revision: self.revision + 1, events: Vec::new() };
         let mut lease = None;
         let result = match op {
@@ -200,6 +208,7 @@ impl Store {
             }),
             Op::Publish { .. } => Ok(Response::Published),
             Op::ChangeMembers(_) => Ok(Response::ChangeMembers),
+            Op::Alarm(request) => Ok(Response::Alarm(self.alarm(request))),
         };
         Ok(Applied { result, revised: self.finish(writing), lease })
     }

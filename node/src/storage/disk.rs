@@ -16,7 +16,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
 };
@@ -79,6 +79,12 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
 
     /// The file's length.
     fn len(&self) -> io::Result<u64>;
+
+    /// How much of the disk the file takes. Less than its length while parts of it were never
+    /// written: redb doubles a file that is full.
+    fn occupied(&self) -> io::Result<u64> {
+        self.len()
+    }
 
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
@@ -169,6 +175,9 @@ impl Disk for RealDisk {
     }
 }
 
+/// What a file's blocks are counted in, whatever the file system's own are (POSIX `st_blocks`).
+const BLOCK_BYTES: u64 = 512;
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -191,6 +200,11 @@ impl DiskFile for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn occupied(&self) -> io::Result<u64> {
+        let metadata = self.0.metadata()?;
+        Ok(metadata.len().min(metadata.blocks() * BLOCK_BYTES))
     }
 }
 

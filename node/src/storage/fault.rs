@@ -263,4 +263,8 @@ impl DiskFile for FaultFile {
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
     }
+
+    fn occupied(&self) -> io::Result<u64> {
+        self.inner.occupied()
+    }
 }

@@ -426,6 +426,11 @@ impl DiskFile for Handle {
         let _on = self.platter.power.read();
         self.file.real.len()
     }
+
+    fn occupied(&self) -> io::Result<u64> {
+        let _on = self.platter.power.read();
+        self.file.real.occupied()
+    }
 }
 
 /// A stream of numbers from a seed. Source: SplitMix64 (Steele, Lea and Flood, "Fast splittable

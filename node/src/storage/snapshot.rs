@@ -211,9 +211,9 @@ pub struct SnapshotWriter {
 
 /// Removes an unfinished database when it is dropped.
 #[derive(Debug)]
-struct Unfinished {
-    place: Place,
-    path: PathBuf,
+pub(super) struct Unfinished {
+    pub(super) place: Place,
+    pub(super) path: PathBuf,
 }
 
 impl Drop for Unfinished {
@@ -245,7 +245,7 @@ impl SnapshotWriter {
         Self {
             place: state.place().clone(),
             identity: state.identity(),
-            count: state.next_received(),
+            count: state.next_built(),
             carry: BytesMut::new(),
             checksum: crc32c::crc32c(&[]),
             received_bytes: 0,

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -32,10 +32,10 @@ use super::{
     damage::{OpenDatabase, REPLACE_MEMBER, damaged_row, failed, guarded},
     disk::{Disk, DiskFile, OpenMode, StoreFile},
     schema::{
-        Applied, HEADER, HEADER_APPLIED, HEADER_IDENTITY, HEADER_SCHEMA, HEADER_TALLIES, Identity,
-        SCHEMA_VERSION, definition, verified,
+        Applied, CHECKSUM_BYTES, HEADER, HEADER_APPLIED, HEADER_IDENTITY, HEADER_SCHEMA,
+        HEADER_TALLIES, Identity, SCHEMA_VERSION, definition, verified,
     },
-    snapshot::ReceivedSnapshot,
+    snapshot::{ReceivedSnapshot, Unfinished},
     tally::{Audit, Tallies},
     transaction::{self, Built},
 };
@@ -44,6 +44,9 @@ use super::{
 const STATE_FILE: &str = "state.redb";
 const BUILDING_PREFIX: &str = "state-";
 const BUILDING_SUFFIX: &str = ".redb.tmp";
+
+/// Rows that a defragmentation holds in RAM.
+const ROWS_COPIED_AT_A_TIME: usize = 1_000;
 
 /// Habits of the state's database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,8 +158,54 @@ pub struct State {
     identity: Identity,
     writer: Mutex<Writer>,
     view: RwLock<Arc<View>>,
-    /// Distinguishes names of snapshots being received.
-    received: AtomicU64,
+    /// Distinguishes names of states being built.
+    built: AtomicU64,
+    /// Bytes of all rows, keys and checksums included. Counted when they are loaded, then followed.
+    row_bytes: AtomicI64,
+}
+
+/// The state at one moment. Flushes go on beside it, but the pages it needs are not used again
+/// before it is dropped.
+#[derive(Debug)]
+pub struct Pinned {
+    view: Arc<View>,
+    /// For errors only.
+    path: PathBuf,
+}
+
+impl Pinned {
+    /// Up to where it is complete.
+    #[must_use]
+    pub fn applied(&self) -> &Applied {
+        &self.view.applied
+    }
+
+    /// Shows every row of a table to `visit`, in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `visit`, or a [`StateError`] if the rows cannot be read.
+    pub fn rows<E: From<StateError>>(
+        &self,
+        table: Table,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { view, path } = self;
+        guarded(
+            || path.clone(),
+            || {
+                let mut audit = Audit::new(table);
+                for row in view.range_all(table).map_err(failed("read", path))? {
+                    let (key, stored) = row.map_err(failed("read", path))?;
+                    let value = verified(key.value(), stored.value())
+                        .ok_or_else(|| damaged_row(path, table, key.value()))?;
+                    audit.see(path, key.value(), stored.value())?;
+                    visit(key.value(), value)?;
+                }
+                Ok(audit.end(path, view.tallies.of(table))?)
+            },
+        )
+    }
 }
 
 /// Where the database is and how it is opened.
@@ -253,7 +302,8 @@ impl State {
             identity,
             writer: Mutex::new(Writer { database, file, failed: false }),
             view: RwLock::new(Arc::new(view)),
-            received: AtomicU64::new(0),
+            built: AtomicU64::new(0),
+            row_bytes: AtomicI64::new(0),
         })
     }
 
@@ -278,25 +328,22 @@ impl State {
         &self,
         mut visit: impl FnMut(Table, &[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let path = self.place.state_path();
-        let view = self.view();
-        guarded(
-            || self.place.state_path(),
-            || {
-                for table in Table::ALL {
-                    let mut audit = Audit::new(table);
-                    for row in view.range_all(table).map_err(failed("read", &path))? {
-                        let (key, stored) = row.map_err(failed("read", &path))?;
-                        let value = verified(key.value(), stored.value())
-                            .ok_or_else(|| damaged_row(&path, table, key.value()))?;
-                        audit.see(&path, key.value(), stored.value())?;
-                        visit(table, key.value(), value)?;
-                    }
-                    audit.end(&path, view.tallies.of(table))?;
-                }
-                Ok(())
-            },
-        )
+        let pinned = self.pin();
+        let mut bytes = 0;
+        for table in Table::ALL {
+            pinned.rows(table, |key, value| {
+                bytes += key.len() + CHECKSUM_BYTES + value.len();
+                visit(table, key, value)
+            })?;
+        }
+        self.row_bytes.store(bytes as i64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The durable state at this moment, to be read at leisure.
+    #[must_use]
+    pub fn pin(&self) -> Pinned {
+        Pinned { view: self.view(), path: self.place.state_path() }
     }
 
     /// Makes a batch durable, in one transaction, and readable. Returns how long that took.
@@ -322,7 +369,7 @@ impl State {
             || self.place.state_path(),
             || {
                 let (database, mut tallies) = (&writer.database, self.view().tallies);
-                transaction::flush(
+                let grown = transaction::flush(
                     database,
                     &path,
                     changes,
@@ -330,11 +377,15 @@ impl State {
                     &applied,
                     &mut tallies,
                 )?;
-                View::new(database, applied, tallies).map_err(failed("write", &path))
+                let view = View::new(database, applied, tallies).map_err(failed("write", &path))?;
+                Ok((view, grown))
             },
         );
         match flushed {
-            Ok(view) => *self.view.write() = Arc::new(view),
+            Ok((view, grown)) => {
+                *self.view.write() = Arc::new(view);
+                self.row_bytes.fetch_add(grown, Ordering::Relaxed);
+            }
             Err(error) => {
                 writer.failed = true;
                 return Err(error);
@@ -385,14 +436,80 @@ impl State {
         StateError::Corrupt { path: self.place.state_path(), reason: with_causes(reason) }
     }
 
-    /// Size of the database's file, in bytes.
+    /// Writes the state anew, without the room that removed rows have left, and puts it in the
+    /// place of the old one. Flushes wait as long as that takes, reads go on.
+    ///
+    /// # Errors
+    ///
+    /// The state is still the old one, and good, if the new one could not be built, as on a full
+    /// disk; all later errors are final.
+    pub fn defragment(&self) -> Result<(), StateError> {
+        let mut writer = self.writer.lock();
+        if writer.failed {
+            return Err(StateError::FailedBefore { path: self.place.state_path() });
+        }
+        let view = self.view();
+        let path = self.place.building_path(view.applied.index, self.next_built());
+        let _unfinished = Unfinished { place: self.place.clone(), path: path.clone() };
+        let opened = guarded(
+            || self.place.state_path(),
+            || {
+                self.copy(&view, path.clone())?;
+                self.place.open(&path)
+            },
+        )?;
+        if let Err(error) = self.place.put_in_place(&path) {
+            writer.failed = true;
+            return Err(error);
+        }
+        let Opened { database, file, view, identity: _ } = opened;
+        *writer = Writer { database, file, failed: false };
+        *self.view.write() = Arc::new(view);
+        Ok(())
+    }
+
+    /// Builds a state at `path` that holds what `view` shows.
+    fn copy(&self, view: &View, path: PathBuf) -> Result<(), StateError> {
+        let from = self.place.state_path();
+        let mut built = Built::begin(&self.place, path)?;
+        for table in Table::ALL {
+            let mut audit = Audit::new(table);
+            let mut rows = view.range_all(table).map_err(failed("read", &from))?;
+            loop {
+                let mut some = Vec::new();
+                for row in rows.by_ref().take(ROWS_COPIED_AT_A_TIME) {
+                    let (key, stored) = row.map_err(failed("read", &from))?;
+                    if verified(key.value(), stored.value()).is_none() {
+                        return Err(damaged_row(&from, table, key.value()));
+                    }
+                    audit.see(&from, key.value(), stored.value())?;
+                    some.push((key, stored));
+                }
+                if some.is_empty() {
+                    break;
+                }
+                built.add(table, some.iter().map(|(key, stored)| (key.value(), stored.value())))?;
+            }
+            audit.end(&from, view.tallies.of(table))?;
+        }
+        built.finish(&self.place, self.identity, &view.applied)
+    }
+
+    /// How much of the disk the database takes, in bytes.
     ///
     /// # Errors
     ///
     /// If the operating system cannot tell.
     pub fn bytes_on_disk(&self) -> Result<u64, StateError> {
         let file = Arc::clone(&self.writer.lock().file);
-        file.len().map_err(failed("measure", &self.place.state_path()))
+        file.occupied().map_err(failed("measure", &self.place.state_path()))
+    }
+
+    /// Bytes of all rows; what is left of [`bytes_on_disk`](Self::bytes_on_disk) is redb's own, or
+    /// room that [`defragment`](Self::defragment) can give back. 0 before [`load`](Self::load).
+    #[must_use]
+    pub fn bytes_in_use(&self) -> u64 {
+        u64::try_from(self.row_bytes.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     pub(super) fn view(&self) -> Arc<View> {
@@ -403,8 +520,8 @@ impl State {
         &self.place
     }
 
-    pub(super) fn next_received(&self) -> u64 {
-        self.received.fetch_add(1, Ordering::Relaxed)
+    pub(super) fn next_built(&self) -> u64 {
+        self.built.fetch_add(1, Ordering::Relaxed)
     }
 }
 

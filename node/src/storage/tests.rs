@@ -117,6 +117,45 @@ fn a_flush_is_read_back_by_point_and_by_range() {
 }
 
 #[test]
+fn a_defragmented_state_is_the_same_in_less_room() {
+    let (memory, disk) = disk();
+    let state = create(&disk, IDENTITY);
+    let many: Vec<Change> = (2..3_000).map(|main| row(main, &[main as u8; 300])).collect();
+    flush(&state, 2, &many).unwrap();
+    let gone: Vec<Change> = (2..2_900)
+        .map(|main| Change::remove(Table::Rows, row_key(main).encode().to_vec()))
+        .collect();
+    flush(&state, 3, &gone).unwrap();
+    let (before, rows_before) = (state.bytes_on_disk().unwrap(), rows(&state));
+    assert_eq!(state.bytes_in_use(), 100 * (17 + 4 + 300), "keys, checksums and values");
+    let pinned = SnapshotReader::new(&state);
+    state.defragment().unwrap();
+    assert!(state.bytes_on_disk().unwrap() < before / 4);
+    assert_eq!((state.applied(), rows(&state)), (pinned.applied().clone(), rows_before.clone()));
+    flush(&state, 4, &[row(4_000, b"goes on")]).unwrap();
+    drop((pinned, state));
+    memory.power_loss(|| false);
+    let state = open(&disk).unwrap();
+    assert_eq!(rows(&state).len(), rows_before.len() + 1);
+    assert_eq!(leftovers(&*disk), Vec::<String>::new());
+}
+
+#[test]
+fn a_defragmentation_that_finds_no_room_changes_nothing() {
+    let (_, disk) = disk();
+    let faults = DiskFaults::none();
+    let disk = FaultDisk::shared(disk, faults.clone());
+    let state = create(&disk, IDENTITY);
+    flush(&state, 2, &[row(2, b"one")]).unwrap();
+    faults.fill(true);
+    assert!(matches!(state.defragment(), Err(StateError::Failed { .. })));
+    faults.heal();
+    flush(&state, 3, &[row(3, b"two")]).unwrap();
+    assert_eq!(rows(&state).len(), 2);
+    assert_eq!(leftovers(&*disk), Vec::<String>::new());
+}
+
+#[test]
 fn what_is_not_a_state_is_refused() {
     let (memory, disk) = disk();
     assert!(!State::exists(&*disk, dir()).unwrap());

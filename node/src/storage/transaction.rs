@@ -47,7 +47,9 @@ impl Built {
 
     /// Does `changes` in their order, within each table.
     pub(super) fn change(&mut self, changes: &[Change]) -> Result<(), StateError> {
-        change(&self.transaction, changes, &mut self.tallies).map_err(failed("write", &self.path))
+        change(&self.transaction, changes, &mut self.tallies)
+            .map(drop)
+            .map_err(failed("write", &self.path))
     }
 
     /// Adds rows that are not there, as stored: each value begins with its checksum.
@@ -92,6 +94,7 @@ impl Built {
 }
 
 /// Makes `changes` durable, with what the database says of itself after them; `tallies` follows.
+/// Returns by how many bytes the rows have grown.
 pub(super) fn flush(
     database: &Database,
     path: &Path,
@@ -99,14 +102,14 @@ pub(super) fn flush(
     identity: Identity,
     applied: &Applied,
     tallies: &mut Tallies,
-) -> Result<(), StateError> {
-    let mut flushed = || -> Result<(), redb::Error> {
+) -> Result<i64, StateError> {
+    let mut flushed = || -> Result<i64, redb::Error> {
         let transaction = begin(database)?;
-        change(&transaction, changes, tallies)?;
+        let grown = change(&transaction, changes, tallies)?;
         hit(Failpoint::FlushBeforeCommit);
         commit(transaction, identity, applied, tallies)?;
         hit(Failpoint::FlushCommitted);
-        Ok(())
+        Ok(grown)
     };
     flushed().map_err(failed("write", path))
 }
@@ -137,13 +140,15 @@ fn commit(
     Ok(())
 }
 
-/// Does `changes` in their order, within each table.
+/// Does `changes` in their order, within each table; returns by how many bytes the rows have grown.
 fn change(
     transaction: &WriteTransaction,
     changes: &[Change],
     tallies: &mut Tallies,
-) -> Result<(), redb::Error> {
+) -> Result<i64, redb::Error> {
     let mut row = Vec::new();
+    let mut grown = 0;
+    let bytes = |key: &[u8], stored: &[u8]| (key.len() + stored.len()) as i64;
     for table in Table::ALL {
         let mut of_table = changes.iter().filter(|change| change.table == table).peekable();
         if of_table.peek().is_none() {
@@ -157,14 +162,16 @@ fn change(
                     row.extend_from_slice(&checksum(key, value));
                     row.extend_from_slice(value);
                     tallies.add(table, key, &row);
+                    grown += bytes(key, &row);
                     stored.insert(&key[..], &row[..])?
                 }
                 None => stored.remove(&key[..])?,
             };
             if let Some(before) = before {
                 tallies.remove(table, key, before.value());
+                grown -= bytes(key, before.value());
             }
         }
     }
-    Ok(())
+    Ok(grown)
 }

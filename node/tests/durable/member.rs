@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use etcd_api::etcdserverpb::request_op::Request;
 use etcd_api::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest,
+    AlarmRequest, AlarmType, CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp,
+    TxnRequest, alarm_request::AlarmAction,
 };
 use node::cluster::{Member as ClusterMember, Membership, cluster_id, member_id};
 use node::kv::{Change, Command, CommandId, Op, Store, Table};
@@ -72,7 +73,7 @@ pub(crate) fn random_op(random: &mut ChaCha8Rng, revision: i64) -> Op {
         lease: if random.random_bool(0.1) { random.random_range(1..4) } else { 0 },
         ..PutRequest::default()
     };
-    match random.random_range(0..20) {
+    match random.random_range(0..22) {
         0..12 => Op::Put(put(random)),
         12 | 13 => Op::DeleteRange(DeleteRangeRequest {
             key: key(random),
@@ -90,6 +91,16 @@ pub(crate) fn random_op(random: &mut ChaCha8Rng, revision: i64) -> Op {
             Op::Compact(CompactionRequest { revision, physical: false })
         }
         17 | 18 => Op::LeaseGrant { id: random.random_range(1..4), ttl_seconds: 60 },
+        19 => Op::Alarm(AlarmRequest {
+            action: AlarmAction::Activate.into(),
+            member_id: 7,
+            alarm: AlarmType::Nospace.into(),
+        }),
+        20 => Op::Alarm(AlarmRequest {
+            action: AlarmAction::Deactivate.into(),
+            member_id: 7,
+            alarm: AlarmType::Nospace.into(),
+        }),
         _ => Op::LeaseRevoke { id: random.random_range(1..4) },
     }
 }

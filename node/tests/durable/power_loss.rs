@@ -110,7 +110,8 @@ impl Lifetime {
             match self.random.random_range(0..20) {
                 0..13 => self.propose(&mut member)?,
                 13..17 => member.flush()?,
-                17 | 18 => {
+                17 => self.defragment(&member)?,
+                18 => {
                     let kept = self.random.random_range(0..6);
                     let up_to = member.flushed.saturating_sub(kept).max(BEGINNING);
                     member.wal.compact(node_protocol::Index(up_to))?;
@@ -131,6 +132,18 @@ impl Lifetime {
         }
         self.check(&mut member)?;
         member.wal.close()?;
+        Ok(())
+    }
+
+    /// On a full disk there is no room for a second state; the first is still good.
+    fn defragment(&mut self, member: &Member) -> Result<(), Failure> {
+        match member.state.defragment() {
+            Ok(()) => self.saw("defragmented"),
+            Err(_) if self.full && !self.faults.power_is_cut() => {
+                self.saw("found no room to defragment");
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
@@ -197,6 +210,7 @@ fn whatever_was_acknowledged_survives_a_power_loss_at_any_write() {
         "the disk was full",
         "the process was killed",
         "compacted the log",
+        "defragmented",
         "installed a snapshot",
         "kept more than was acknowledged",
     ] {

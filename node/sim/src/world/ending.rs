@@ -1,7 +1,7 @@
 //! The end of a lifetime: heal everything, wait until all members are equal, read them back.
 
 use bytes::Bytes;
-use etcd_api::etcdserverpb::RangeRequest;
+use etcd_api::etcdserverpb::{AlarmMember, RangeRequest};
 use lab_protocol::{Event, ReadBack};
 use node::cluster::Membership;
 use node_protocol::{Index, MemberId, Revision, Role, Status};
@@ -112,6 +112,7 @@ impl World {
 
     fn read_back(&mut self) -> Result<(), Broken> {
         let mut reads = Vec::new();
+        let mut alarms: Option<(usize, Vec<AlarmMember>)> = None;
         let list = self.newest_leader().map(|(_, list)| list).unwrap_or_default();
         for (place, member) in self.members.iter().enumerate() {
             let Some(running) = &member.running else { continue };
@@ -119,6 +120,15 @@ impl World {
                 continue;
             }
             let store = running.store.read();
+            let active: Vec<_> = store.alarms().collect();
+            match &alarms {
+                None => alarms = Some((place, active)),
+                Some((_, others)) if *others == active => {}
+                Some((other, others)) => {
+                    let (one, two) = (no(place), no(*other));
+                    return Err(format!("alarms: {active:?} on {one}, {others:?} on {two}"));
+                }
+            }
             let everything = RangeRequest {
                 key: Bytes::from_static(&[0]),
                 range_end: Bytes::from_static(&[0]),

@@ -1,19 +1,21 @@
-//! The administrator: changes the members, starts those that were added, ends those removed.
+//! The administrator: changes the members, starts those that were added, ends those removed,
+//! raises and ends alarms.
 //!
 //! It looks at the members' own lists, as an operator does with `etcdctl member list`, and never
 //! needs to know what became of a change that it asked for.
 
 use bytes::Bytes;
+use etcd_api::etcdserverpb::{AlarmRequest, AlarmType, alarm_request::AlarmAction};
 use node::cluster::{MemberChange, Membership};
 use node::consensus::waiters::{Answer, Outcome, Ticket};
 use node::inbox::Input;
-use node::kv::Op;
+use node::kv::{Op, Response};
 use node::recover::Beginning;
 use node_protocol::Role;
 use rand::Rng;
 use tokio::sync::oneshot;
 
-use super::{Broken, Due, World, chain, no};
+use super::{Broken, Due, World, caught, chain, no};
 use crate::plan::Action;
 
 /// How often the administrator looks.
@@ -57,6 +59,38 @@ impl World {
         self.wake(seat);
     }
 
+    /// Asks some member to raise or to end an alarm of this one.
+    pub(super) fn alarm(&mut self, place: usize, raised: bool) {
+        let action = if raised { AlarmAction::Activate } else { AlarmAction::Deactivate };
+        let request = AlarmRequest {
+            action: action.into(),
+            member_id: self.members[place].id.0,
+            alarm: AlarmType::Nospace.into(),
+        };
+        let seat = self.seat();
+        let Some(running) = &self.members[seat].running else { return };
+        let (ticket, answer) = running.waiters.open(Op::Alarm(request));
+        running.tell(Input::Propose { seq: ticket.seq() });
+        let kind = Action::Alarm(place, raised).kind();
+        self.changing.push(Changing { kind, answer, _ticket: ticket });
+        self.wake(seat);
+    }
+
+    /// Has a member write its state anew; whether it did. If the disk fails in it, that shows at
+    /// the member's next write.
+    pub(super) fn defragment(&mut self, place: usize) -> Result<bool, Broken> {
+        let member = &self.members[place];
+        let Some(running) =
+            member.running.as_ref().filter(|_| !member.paused && !member.is_stuck())
+        else {
+            return Ok(false);
+        };
+        match caught(|| running.state.defragment().map_err(|e| chain(&e))) {
+            Ok(()) => Ok(true),
+            Err(why) => self.ended(place, &why).map(|()| false),
+        }
+    }
+
     /// Asks whoever leads to hand its office over; whether anybody was asked.
     pub(super) fn move_leader(&mut self, to: usize) -> bool {
         let leads = |member: &super::Member| member.last_status.role == Role::Leader;
@@ -83,7 +117,7 @@ impl World {
             match (changing.answer.try_recv(), changing.kind) {
                 (Err(oneshot::error::TryRecvError::Empty), _) => self.changing.push(changing),
                 (Ok(Outcome::Answered(answer)), Some(kind)) => {
-                    if let Answer::Members(Ok(_)) = *answer {
+                    if let Answer::Members(Ok(_)) | Answer::Kv(Ok(Response::Alarm(_))) = *answer {
                         self.tally.acted(kind);
                     }
                 }

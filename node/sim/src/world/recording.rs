@@ -226,6 +226,15 @@ impl World {
             Action::MoveLeader(to) => {
                 format!("The administrator asks the leader to hand over to {}.", no(to))
             }
+            Action::Alarm(place, true) => {
+                format!("An alarm is raised: {} is out of space.", no(place))
+            }
+            Action::Alarm(place, false) => {
+                format!("The administrator ends the alarm of {}.", no(place))
+            }
+            Action::Defragment(place) if up(place) => {
+                format!("The administrator defragments {}.", no(place))
+            }
             Action::SlowNetwork(0) if self.slow_micros > 0 => "The network is fast again.".into(),
             Action::SlowNetwork(micros) if micros > 0 => {
                 format!("The network is slow: a message takes up to {} more.", millis(micros))

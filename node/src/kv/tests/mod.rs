@@ -1,5 +1,6 @@
 //! Tests of the store as a whole: rules by table, and all of it against a naive model.
 
+mod alarms;
 mod checks;
 mod model;
 mod rules;

@@ -1,5 +1,6 @@
 //! The store against a naive model: the whole history as a list, read by looking through it.
 
+use etcd_api::etcdserverpb::AlarmRequest;
 use etcd_api::mvccpb::{KeyValue, event::EventType};
 use node_protocol::Revision;
 use proptest::prelude::*;
@@ -160,6 +161,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => txn.prop_map(Step::Apply),
         1 => (1..4_i64).prop_map(|id| Step::Apply(Op::LeaseGrant { id, ttl_seconds: 9 })),
         1 => (1..4_i64).prop_map(|id| Step::Apply(Op::LeaseRevoke { id })),
+        1 => (0..3_i32, 0..3_i32).prop_map(|(action, alarm)| {
+            Step::Apply(Op::Alarm(AlarmRequest { action, member_id: 7, alarm }))
+        }),
         1 => (0..5_i64).prop_map(Step::CompactBehind),
         2 => (1..4_usize).prop_map(Step::CompactSome),
         2 => Just(Step::Flush),

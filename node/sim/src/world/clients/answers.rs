@@ -102,7 +102,9 @@ fn answered(reply: Reply, status: &Status) -> Outcome {
         Reply::Kv(Ok(Response::Txn(txn))) => {
             return Outcome::Txn(Box::new(TxnAnswer { term, ..lab_wire::transacted(txn) }));
         }
-        Reply::Kv(Ok(other @ (Response::Published | Response::ChangeMembers))) => {
+        Reply::Kv(Ok(
+            other @ (Response::Published | Response::ChangeMembers | Response::Alarm(_)),
+        )) => {
             return Outcome::Info { error: format!("answered with {other:?}") };
         }
         Reply::Kv(Err(refused)) => return Outcome::Fail { error: refused.to_string() },
