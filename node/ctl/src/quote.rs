@@ -171,6 +171,18 @@ fn number_error(function: &str, text: &str, error: &ParseIntError) -> String {
     format!("strconv.{function}: parsing {}: {why}", quote(text.as_bytes()))
 }
 
+/// The end of the range of all keys that begin with `prefix`; `\0` where there is no end.
+pub(crate) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![0]
+}
+
 /// A size for people, in powers of 1000: `20 kB`, `1.2 MB`.
 pub(crate) fn human_bytes(bytes: u64) -> String {
     if bytes < 10 {

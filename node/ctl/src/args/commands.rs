@@ -1,0 +1,542 @@
+//! Each command with its flags and an example of its use.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::quote;
+
+/// Reads a whole number; errors are in Go's words.
+fn number(text: &str) -> Result<i64, String> {
+    quote::int(text, 10)
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// Get a key or a range of keys
+    Get(Get),
+    /// Put a value under a key
+    Put(Put),
+    /// Delete a key or a range of keys
+    Del(Del),
+    /// Do several things at once, if comparisons hold
+    Txn(Txn),
+    /// Follow the changes of keys
+    Watch(Watch),
+    /// Forget the history before a revision
+    Compaction(Compaction),
+    /// Leases: keys that vanish with whoever keeps them
+    #[command(subcommand)]
+    Lease(Lease),
+    /// The members of the cluster
+    #[command(subcommand)]
+    Member(Member),
+    /// Ask each endpoint how it is
+    Endpoint(Endpoint),
+    /// Alarms that stop writes
+    #[command(subcommand)]
+    Alarm(Alarm),
+    /// Give space of the members' storage back
+    #[command(after_help = "Example:\n  raft-ctl defrag --cluster")]
+    Defrag(Defrag),
+    /// Make another member the leader; needs the leader among --endpoints
+    #[command(after_help = "Example:\n  raft-ctl move-leader 8e9e05c52164694d")]
+    MoveLeader(Words),
+    /// Copies of a member's state
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+    /// Measure what the cluster can do
+    #[command(subcommand)]
+    Check(Check),
+    /// Hold a named lock, alone or while a command runs
+    #[command(after_help = "Examples:\n  raft-ctl lock build\n  raft-ctl lock build -- make all")]
+    Lock(Lock),
+    /// Take part in an election among clients, or observe it
+    #[command(after_help = "Examples:\n  raft-ctl elect chief alice\n  raft-ctl elect -l chief")]
+    Elect(Elect),
+    /// Users and their roles
+    #[command(subcommand)]
+    User(User),
+    /// Roles and what they permit
+    #[command(subcommand)]
+    Role(Role),
+    /// Turn users and roles on or off
+    #[command(subcommand)]
+    Auth(Auth),
+    /// Print the versions of program and API
+    Version,
+    /// Print a script that completes commands at a shell
+    #[command(after_help = "Example:\n  source <(raft-ctl completion bash)")]
+    Completion(Completion),
+}
+
+/// A command that takes only words.
+#[derive(Debug, Args)]
+pub(crate) struct Words {
+    /// Arguments
+    pub(crate) words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  raft-ctl get greeting\n  raft-ctl get --prefix jobs/ --limit=10 --sort-by=modify --order=descend")]
+pub(crate) struct Get {
+    /// KEY, or KEY and the end of a range, which is not part of it
+    #[arg(value_name = "KEY [RANGE_END]")]
+    pub(crate) words: Vec<String>,
+    /// Keys that begin with KEY
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Keys from KEY on, in the order of their bytes
+    #[arg(long)]
+    pub(crate) from_key: bool,
+    /// At most so many; 0 for all
+    #[arg(long, default_value = "0", value_parser = number, allow_hyphen_values = true)]
+    pub(crate) limit: i64,
+    /// ASCEND or DESCEND
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) order: String,
+    /// CREATE, KEY, MODIFY, VALUE or VERSION
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) sort_by: String,
+    /// As it was at this revision
+    #[arg(long, default_value = "0", value_parser = number, allow_hyphen_values = true)]
+    pub(crate) rev: i64,
+    /// l: as fresh as the last write (linearizable); s: what this member knows (serializable)
+    #[arg(long, default_value = "l")]
+    pub(crate) consistency: String,
+    /// Without values
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+    /// Only how many; with -w fields
+    #[arg(long)]
+    pub(crate) count_only: bool,
+    /// Without keys; with -w simple
+    #[arg(long)]
+    pub(crate) print_value_only: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  raft-ctl put greeting hello\n  raft-ctl put config < config.json\n  raft-ctl put -- key -value")]
+pub(crate) struct Put {
+    /// KEY and VALUE; without VALUE it is read from standard input
+    #[arg(value_name = "KEY [VALUE]")]
+    pub(crate) words: Vec<String>,
+    /// The lease to attach the key to, in hexadecimal
+    #[arg(long, default_value = "0", allow_hyphen_values = true)]
+    pub(crate) lease: String,
+    /// Print the pair that was there before
+    #[arg(long)]
+    pub(crate) prev_kv: bool,
+    /// Keep the value the key has
+    #[arg(long)]
+    pub(crate) ignore_value: bool,
+    /// Keep the lease the key has
+    #[arg(long)]
+    pub(crate) ignore_lease: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  raft-ctl del greeting\n  raft-ctl del --prefix jobs/ --prev-kv")]
+pub(crate) struct Del {
+    /// KEY, or KEY and the end of a range, which is not part of it
+    #[arg(value_name = "KEY [RANGE_END]")]
+    pub(crate) words: Vec<String>,
+    /// Keys that begin with KEY
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Keys from KEY on, in the order of their bytes
+    #[arg(long)]
+    pub(crate) from_key: bool,
+    /// Print the pairs that were deleted
+    #[arg(long)]
+    pub(crate) prev_kv: bool,
+    /// A range is meant, so do not warn
+    #[arg(long)]
+    pub(crate) range: bool,
+}
+
+const TXN: &str = r#"Three blocks, each ended by an empty line: comparisons, what to do if all hold, what to do if not.
+A comparison is TARGET("KEY") OP "VALUE": value, version, create, mod or lease; =, !=, < or >.
+
+Example:
+  raft-ctl txn <<'END'
+  value("greeting") = "hello"
+
+  put greeting goodbye
+
+  get greeting
+
+  END"#;
+
+#[derive(Debug, Args)]
+#[command(after_help = TXN)]
+pub(crate) struct Txn {
+    /// None
+    #[arg(hide = true)]
+    pub(crate) words: Vec<String>,
+    /// Say which block is expected
+    #[arg(long, short)]
+    pub(crate) interactive: bool,
+}
+
+/// A line of a transaction.
+#[derive(Debug, Parser)]
+pub(crate) enum TxnLine {
+    Put(Put),
+    Get(Get),
+    Del(Del),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  raft-ctl watch --prefix jobs/\n  raft-ctl watch greeting --rev=5 -- sh -c 'echo $ETCD_WATCH_VALUE'")]
+pub(crate) struct Watch {
+    /// KEY, or KEY and the end of a range; ETCDCTL_WATCH_KEY and ETCDCTL_WATCH_RANGE_END stand in
+    #[arg(value_name = "KEY [RANGE_END]")]
+    pub(crate) words: Vec<String>,
+    /// Read `watch …` and `progress` from standard input
+    #[arg(long, short)]
+    pub(crate) interactive: bool,
+    /// Keys that begin with KEY
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Begin with this revision, in the past or to come
+    #[arg(long, default_value = "0", value_parser = number, allow_hyphen_values = true)]
+    pub(crate) rev: i64,
+    /// Print the pair that was there before, too
+    #[arg(long)]
+    pub(crate) prev_kv: bool,
+    /// Be told how far the member is, when nothing happens
+    #[arg(long)]
+    pub(crate) progress_notify: bool,
+    /// A command to run for each event
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) exec: Vec<String>,
+}
+
+/// A line of an interactive watch.
+#[derive(Debug, Parser)]
+pub(crate) struct WatchLine {
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  raft-ctl compaction 1000")]
+pub(crate) struct Compaction {
+    /// The revision to keep; what is older goes
+    #[arg(value_name = "REVISION", allow_negative_numbers = true)]
+    pub(crate) words: Vec<String>,
+    /// Wait until it is gone from the disk
+    #[arg(long)]
+    pub(crate) physical: bool,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  raft-ctl lease grant 60\n  raft-ctl put --lease=694d5765fc71500b worker alive")]
+pub(crate) enum Lease {
+    /// Grant a lease for so many seconds
+    #[command(after_help = "Example:\n  raft-ctl lease grant 60")]
+    Grant(LeaseWords),
+    /// End a lease and delete its keys
+    #[command(after_help = "Example:\n  raft-ctl lease revoke 694d5765fc71500b")]
+    Revoke(LeaseWords),
+    /// Ask how long a lease still has
+    #[command(after_help = "Example:\n  raft-ctl lease timetolive 694d5765fc71500b --keys")]
+    Timetolive(LeaseTime),
+    /// List the leases
+    #[command(after_help = "Example:\n  raft-ctl lease list")]
+    List(Words),
+    /// Renew a lease until stopped, or once
+    #[command(after_help = "Example:\n  raft-ctl lease keep-alive --once 694d5765fc71500b")]
+    KeepAlive(LeaseKeep),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LeaseWords {
+    /// Seconds, or the lease in hexadecimal
+    #[arg(value_name = "TTL|LEASE", allow_negative_numbers = true)]
+    pub(crate) words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LeaseTime {
+    /// The lease in hexadecimal
+    #[arg(value_name = "LEASE", allow_negative_numbers = true)]
+    pub(crate) words: Vec<String>,
+    /// And which keys it holds
+    #[arg(long)]
+    pub(crate) keys: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LeaseKeep {
+    /// The lease in hexadecimal
+    #[arg(value_name = "LEASE", allow_negative_numbers = true)]
+    pub(crate) words: Vec<String>,
+    /// Renew once and end
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Member {
+    /// List the members
+    #[command(after_help = "Example:\n  raft-ctl member list -w table")]
+    List(Words),
+    /// Add a member before it is started
+    #[command(after_help = "Example:\n  raft-ctl member add m4 --peer-urls=http://10.0.0.4:2380")]
+    Add(MemberAdd),
+    /// Remove a member for ever
+    #[command(after_help = "Example:\n  raft-ctl member remove 8e9e05c52164694d")]
+    Remove(Words),
+    /// Change the URLs by which other members reach one
+    #[command(after_help = "Example:\n  raft-ctl member update 8e9e05c52164694d --peer-urls=http://10.0.0.5:2380")]
+    Update(MemberUpdate),
+    /// Give a learner its vote
+    #[command(after_help = "Example:\n  raft-ctl member promote 8e9e05c52164694d")]
+    Promote(Words),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemberAdd {
+    /// The new member's name
+    #[arg(value_name = "NAME")]
+    pub(crate) words: Vec<String>,
+    /// Where other members reach it, separated by commas
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) peer_urls: String,
+    /// Without a vote until it is promoted
+    #[arg(long)]
+    pub(crate) learner: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemberUpdate {
+    /// The member in hexadecimal
+    #[arg(value_name = "MEMBER")]
+    pub(crate) words: Vec<String>,
+    /// Where other members reach it, separated by commas
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) peer_urls: String,
+}
+
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Endpoint {
+    /// Ask all members, not only the endpoints given
+    #[arg(long, global = true)]
+    pub(crate) cluster: bool,
+    #[command(subcommand)]
+    pub(crate) command: EndpointCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EndpointCommand {
+    /// Can it read what the cluster agreed on?
+    #[command(after_help = "Example:\n  raft-ctl endpoint health --cluster")]
+    Health(Words),
+    /// Who it is, who leads, how far it is
+    #[command(after_help = "Example:\n  raft-ctl endpoint status --cluster -w table")]
+    Status(Words),
+    /// A sum over its keys and their history; equal on all members
+    #[command(after_help = "Example:\n  raft-ctl endpoint hashkv --cluster")]
+    Hashkv(HashKv),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HashKv {
+    /// Up to this revision; 0 for all
+    #[arg(long, default_value = "0", value_parser = number, allow_hyphen_values = true)]
+    pub(crate) rev: i64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alarm {
+    /// List the alarms
+    #[command(after_help = "Example:\n  raft-ctl alarm list")]
+    List(Words),
+    /// Clear all alarms
+    #[command(after_help = "Example:\n  raft-ctl alarm disarm")]
+    Disarm(Words),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Defrag {
+    /// Every member, not only the endpoints given
+    #[arg(long)]
+    pub(crate) cluster: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Snapshot {
+    /// Save one member's state to a file, and check it
+    #[command(after_help = "Example:\n  raft-ctl --endpoints=127.0.0.1:2379 snapshot save backup.db")]
+    Save(Words),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Check {
+    /// Write for a minute and judge the speed
+    #[command(after_help = "Example:\n  raft-ctl check perf --load=s")]
+    Perf(Perf),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Perf {
+    /// s, m, l or xl: 150, 1000, 8000 or 15000 writes a second
+    #[arg(long, default_value = "s")]
+    pub(crate) load: String,
+    /// The keys written begin with this
+    #[arg(long, default_value = "/etcdctl-check-perf/")]
+    pub(crate) prefix: String,
+    /// Compact when done
+    #[arg(long)]
+    pub(crate) auto_compact: bool,
+    /// Defragment when done
+    #[arg(long)]
+    pub(crate) auto_defrag: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    /// The lock's name, and the command to run while it is held
+    #[arg(value_name = "NAME [COMMAND]")]
+    pub(crate) words: Vec<String>,
+    /// Seconds after which the lock of a dead client is free
+    #[arg(long, default_value = "10", value_parser = number)]
+    pub(crate) ttl: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Elect {
+    /// The election's name, and what to propose
+    #[arg(value_name = "NAME [PROPOSAL]")]
+    pub(crate) words: Vec<String>,
+    /// Observe only
+    #[arg(long, short)]
+    pub(crate) listen: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Add a user: NAME or NAME:PASSWORD
+    #[command(after_help = "Example:\n  raft-ctl user add alice --new-user-password=secret")]
+    Add(UserAdd),
+    /// Delete a user
+    #[command(after_help = "Example:\n  raft-ctl user delete alice")]
+    Delete(Words),
+    /// The roles of a user
+    #[command(after_help = "Example:\n  raft-ctl user get alice --detail")]
+    Get(UserGet),
+    /// List the users
+    #[command(after_help = "Example:\n  raft-ctl user list")]
+    List(Words),
+    /// Change a password
+    #[command(after_help = "Example:\n  echo secret | raft-ctl user passwd alice --interactive=false")]
+    Passwd(UserPasswd),
+    /// Give a user a role
+    #[command(after_help = "Example:\n  raft-ctl user grant-role alice readers")]
+    GrantRole(Words),
+    /// Take a role from a user
+    #[command(after_help = "Example:\n  raft-ctl user revoke-role alice readers")]
+    RevokeRole(Words),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UserAdd {
+    /// NAME or NAME:PASSWORD
+    #[arg(value_name = "USER")]
+    pub(crate) words: Vec<String>,
+    /// Ask for the password at the terminal; false reads it from standard input
+    #[arg(long, default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true)]
+    pub(crate) interactive: bool,
+    /// The password
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) new_user_password: String,
+    /// A user who cannot log in by a password
+    #[arg(long)]
+    pub(crate) no_password: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UserGet {
+    /// The user's name
+    #[arg(value_name = "USER")]
+    pub(crate) words: Vec<String>,
+    /// And what the roles permit
+    #[arg(long)]
+    pub(crate) detail: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UserPasswd {
+    /// The user's name
+    #[arg(value_name = "USER")]
+    pub(crate) words: Vec<String>,
+    /// Ask for the password at the terminal; false reads it from standard input
+    #[arg(long, default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true)]
+    pub(crate) interactive: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Add a role
+    #[command(after_help = "Example:\n  raft-ctl role add readers")]
+    Add(Words),
+    /// Delete a role
+    #[command(after_help = "Example:\n  raft-ctl role delete readers")]
+    Delete(Words),
+    /// What a role permits
+    #[command(after_help = "Example:\n  raft-ctl role get readers")]
+    Get(Words),
+    /// List the roles
+    #[command(after_help = "Example:\n  raft-ctl role list")]
+    List(Words),
+    /// Permit read, write or readwrite of keys
+    #[command(after_help = "Example:\n  raft-ctl role grant-permission readers read --prefix jobs/")]
+    GrantPermission(RolePermission),
+    /// Take a permission back
+    #[command(after_help = "Example:\n  raft-ctl role revoke-permission readers --prefix jobs/")]
+    RevokePermission(RolePermission),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RolePermission {
+    /// The role, what is permitted when granting, KEY, and the end of a range
+    #[arg(value_name = "ROLE [PERMISSION] KEY [RANGE_END]")]
+    pub(crate) words: Vec<String>,
+    /// Keys that begin with KEY
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Keys from KEY on, in the order of their bytes
+    #[arg(long)]
+    pub(crate) from_key: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Auth {
+    /// Turn it on; needs a user root
+    #[command(after_help = "Example:\n  raft-ctl user add root:secret && raft-ctl auth enable")]
+    Enable(Words),
+    /// Turn it off
+    #[command(after_help = "Example:\n  raft-ctl --user=root:secret auth disable")]
+    Disable(Words),
+    /// Is it on?
+    #[command(after_help = "Example:\n  raft-ctl auth status")]
+    Status(Words),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completion {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Shells whose completion is known.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
