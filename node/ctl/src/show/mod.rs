@@ -13,9 +13,9 @@ mod table;
 
 pub(crate) use auth::{AuthStatus, Done, RoleGot, RoleNames, UserGot, UserNames};
 pub(crate) use cluster::{
-    Alarms, Hashes, Health, Healths, MemberAdded, MemberChanged, Members, Moved, Statuses,
+    Alarms, Hashes, Health, Healths, MemberAdded, MemberChanged, Members, Moved, Statuses, alarm,
 };
-pub(crate) use kv::{Deleted, Got, PutDone, TxnDone, Watched};
+pub(crate) use kv::{Deleted, Got, PutDone, TxnDone, Watched, kind};
 pub(crate) use lease::{Granted, KeptAlive, Leases, Revoked, TimeToLive};
 
 use crate::args::Global;
