@@ -148,10 +148,7 @@ type Answer<T> = std::pin::Pin<Box<dyn Future<Output = Result<Response<T>, Statu
 
 impl Client {
     /// A client of the endpoints given; nothing is connected yet.
-    pub(crate) fn new(
-        global: &Global,
-        user: Option<(String, String)>,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(global: &Global, user: Option<(String, String)>) -> Result<Self, Failure> {
         if global.endpoints.is_empty() {
             let text = "etcdclient: no available endpoints";
             return Err(Failure::new(code::BAD_CONNECTION, text));
@@ -310,11 +307,8 @@ fn too_late() -> Status {
 }
 
 async fn connect(endpoint: &str, global: &Global) -> Result<Channel, String> {
-    let url = if endpoint.contains("://") {
-        endpoint.to_owned()
-    } else {
-        format!("http://{endpoint}")
-    };
+    let url =
+        if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
     Endpoint::from_shared(url)
         .map_err(|error| error.to_string())?
         .http2_keep_alive_interval(global.keepalive_time.max(Duration::from_secs(1)))
@@ -331,8 +325,7 @@ async fn connect(endpoint: &str, global: &Global) -> Result<Channel, String> {
 }
 
 async fn log_in(channel: Channel, name: &str, password: &str) -> Result<Token, Status> {
-    let question =
-        pb::AuthenticateRequest { name: name.to_owned(), password: password.to_owned() };
+    let question = pb::AuthenticateRequest { name: name.to_owned(), password: password.to_owned() };
     match AuthClient::new(channel).authenticate(question).await {
         Ok(answer) => {
             let token = answer.into_inner().token.parse();

@@ -77,7 +77,9 @@ pub(crate) struct Words {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  raft-ctl get greeting\n  raft-ctl get --prefix jobs/ --limit=10 --sort-by=modify --order=descend")]
+#[command(
+    after_help = "Examples:\n  raft-ctl get greeting\n  raft-ctl get --prefix jobs/ --limit=10 --sort-by=modify --order=descend"
+)]
 pub(crate) struct Get {
     /// KEY, or KEY and the end of a range, which is not part of it
     #[arg(value_name = "KEY [RANGE_END]")]
@@ -115,7 +117,9 @@ pub(crate) struct Get {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  raft-ctl put greeting hello\n  raft-ctl put config < config.json\n  raft-ctl put -- key -value")]
+#[command(
+    after_help = "Examples:\n  raft-ctl put greeting hello\n  raft-ctl put config < config.json\n  raft-ctl put -- key -value"
+)]
 pub(crate) struct Put {
     /// KEY and VALUE; without VALUE it is read from standard input
     #[arg(value_name = "KEY [VALUE]")]
@@ -135,7 +139,9 @@ pub(crate) struct Put {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  raft-ctl del greeting\n  raft-ctl del --prefix jobs/ --prev-kv")]
+#[command(
+    after_help = "Examples:\n  raft-ctl del greeting\n  raft-ctl del --prefix jobs/ --prev-kv"
+)]
 pub(crate) struct Del {
     /// KEY, or KEY and the end of a range, which is not part of it
     #[arg(value_name = "KEY [RANGE_END]")]
@@ -187,7 +193,9 @@ pub(crate) enum TxnLine {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  raft-ctl watch --prefix jobs/\n  raft-ctl watch greeting --rev=5 -- sh -c 'echo $ETCD_WATCH_VALUE'")]
+#[command(
+    after_help = "Examples:\n  raft-ctl watch --prefix jobs/\n  raft-ctl watch greeting --rev=5 -- sh -c 'echo $ETCD_WATCH_VALUE'"
+)]
 pub(crate) struct Watch {
     /// KEY, or KEY and the end of a range; ETCDCTL_WATCH_KEY and ETCDCTL_WATCH_RANGE_END stand in
     #[arg(value_name = "KEY [RANGE_END]")]
@@ -231,7 +239,9 @@ pub(crate) struct Compaction {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  raft-ctl lease grant 60\n  raft-ctl put --lease=694d5765fc71500b worker alive")]
+#[command(
+    after_help = "Example:\n  raft-ctl lease grant 60\n  raft-ctl put --lease=694d5765fc71500b worker alive"
+)]
 pub(crate) enum Lease {
     /// Grant a lease for so many seconds
     #[command(after_help = "Example:\n  raft-ctl lease grant 60")]
@@ -289,7 +299,9 @@ pub(crate) enum Member {
     #[command(after_help = "Example:\n  raft-ctl member remove 8e9e05c52164694d")]
     Remove(Words),
     /// Change the URLs by which other members reach one
-    #[command(after_help = "Example:\n  raft-ctl member update 8e9e05c52164694d --peer-urls=http://10.0.0.5:2380")]
+    #[command(
+        after_help = "Example:\n  raft-ctl member update 8e9e05c52164694d --peer-urls=http://10.0.0.5:2380"
+    )]
     Update(MemberUpdate),
     /// Give a learner its vote
     #[command(after_help = "Example:\n  raft-ctl member promote 8e9e05c52164694d")]
@@ -369,7 +381,9 @@ pub(crate) struct Defrag {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Snapshot {
     /// Save one member's state to a file, and check it
-    #[command(after_help = "Example:\n  raft-ctl --endpoints=127.0.0.1:2379 snapshot save backup.db")]
+    #[command(
+        after_help = "Example:\n  raft-ctl --endpoints=127.0.0.1:2379 snapshot save backup.db"
+    )]
     Save(Words),
 }
 
@@ -431,7 +445,9 @@ pub(crate) enum User {
     #[command(after_help = "Example:\n  raft-ctl user list")]
     List(Words),
     /// Change a password
-    #[command(after_help = "Example:\n  echo secret | raft-ctl user passwd alice --interactive=false")]
+    #[command(
+        after_help = "Example:\n  echo secret | raft-ctl user passwd alice --interactive=false"
+    )]
     Passwd(UserPasswd),
     /// Give a user a role
     #[command(after_help = "Example:\n  raft-ctl user grant-role alice readers")]
@@ -494,7 +510,9 @@ pub(crate) enum Role {
     #[command(after_help = "Example:\n  raft-ctl role list")]
     List(Words),
     /// Permit read, write or readwrite of keys
-    #[command(after_help = "Example:\n  raft-ctl role grant-permission readers read --prefix jobs/")]
+    #[command(
+        after_help = "Example:\n  raft-ctl role grant-permission readers read --prefix jobs/"
+    )]
     GrantPermission(RolePermission),
     /// Take a permission back
     #[command(after_help = "Example:\n  raft-ctl role revoke-permission readers --prefix jobs/")]

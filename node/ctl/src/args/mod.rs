@@ -20,7 +20,8 @@ use crate::duration;
 use crate::failure::{Failure, code, say};
 
 /// What a person is told about all of it.
-const ABOUT: &str = "A command line client for Raftlab and etcd, with etcdctl's commands and output";
+const ABOUT: &str =
+    "A command line client for Raftlab and etcd, with etcdctl's commands and output";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -154,32 +155,30 @@ impl Global {
 
 /// The parser, with flags as Go understands them: `--flag` and `--flag=false`, the last one wins.
 pub(crate) fn parser() -> Command {
-    like_go(Line::command())
-        .infer_subcommands(true)
-        .styles(
-            Styles::styled()
-                .header(AnsiColor::Green.on_default().bold())
-                .usage(AnsiColor::Green.on_default().bold())
-                .literal(AnsiColor::Cyan.on_default().bold())
-                .placeholder(AnsiColor::Cyan.on_default()),
-        )
+    like_go(Line::command()).infer_subcommands(true).styles(
+        Styles::styled()
+            .header(AnsiColor::Green.on_default().bold())
+            .usage(AnsiColor::Green.on_default().bold())
+            .literal(AnsiColor::Cyan.on_default().bold())
+            .placeholder(AnsiColor::Cyan.on_default()),
+    )
 }
 
 fn like_go(command: Command) -> Command {
-    let mut command = command
-        .args_override_self(true)
-        .disable_help_subcommand(false)
-        .mut_args(|arg| match arg.get_action() {
-            ArgAction::SetTrue => arg
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_value("false")
-                .default_missing_value("true")
-                .hide_default_value(true)
-                .hide_possible_values(true)
-                .value_name("true|false"),
-            _ => arg,
+    let mut command =
+        command.args_override_self(true).disable_help_subcommand(false).mut_args(|arg| {
+            match arg.get_action() {
+                ArgAction::SetTrue => arg
+                    .action(ArgAction::Set)
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_value("false")
+                    .default_missing_value("true")
+                    .hide_default_value(true)
+                    .hide_possible_values(true)
+                    .value_name("true|false"),
+                _ => arg,
+            }
         });
     let names: Vec<_> =
         command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
@@ -208,8 +207,8 @@ pub(crate) fn read(
     let mut before = Vec::new();
     let mut is_set = false;
     for flag in GLOBAL {
-        let by_hand = innermost.value_source(&flag.replace('-', "_"))
-            == Some(ValueSource::CommandLine);
+        let by_hand =
+            innermost.value_source(&flag.replace('-', "_")) == Some(ValueSource::CommandLine);
         let name = format!("ETCDCTL_{}", flag.replace('-', "_").to_uppercase());
         let value = variable(&name).filter(|value| !value.is_empty());
         is_set |= flag == "command-timeout" && (by_hand || value.is_some());
@@ -320,13 +319,17 @@ mod tests {
 
     #[test]
     fn variables_are_flags_and_both_are_a_conflict() {
-        let read = line("raft-ctl get a", &[("ETCDCTL_WRITE_OUT", "json"), ("ETCDCTL_HEX", "true")]);
+        let read =
+            line("raft-ctl get a", &[("ETCDCTL_WRITE_OUT", "json"), ("ETCDCTL_HEX", "true")]);
         let read = read.expect("a good line").expect("no help");
         assert_eq!(read.global.write_out, "json");
         assert!(read.global.hex);
         let conflict = line("raft-ctl get a -w simple", &[("ETCDCTL_WRITE_OUT", "json")]);
         let text = conflict.expect_err("a conflict").text;
-        assert!(text.starts_with("conflicting environment variable \"ETCDCTL_WRITE_OUT\""), "{text}");
+        assert!(
+            text.starts_with("conflicting environment variable \"ETCDCTL_WRITE_OUT\""),
+            "{text}"
+        );
         let empty = line("raft-ctl get a -w simple", &[("ETCDCTL_WRITE_OUT", "")]);
         assert!(empty.is_ok());
     }

@@ -62,8 +62,7 @@ async fn grant(desk: &Desk, asked: &RolePermission) -> Result<(), Failure> {
     };
     let (key, range_end) = range(keys, asked)?;
     let perm = Permission { perm_type: kind.into(), key: key.into(), range_end: range_end.into() };
-    let question =
-        pb::AuthRoleGrantPermissionRequest { name: name.clone(), perm: Some(perm) };
+    let question = pb::AuthRoleGrantPermissionRequest { name: name.clone(), perm: Some(perm) };
     let header = desk.client.role_grant(Endless, question).await?.header;
     done(desk, header, format!("Role {name} updated"))
 }

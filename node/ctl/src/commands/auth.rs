@@ -71,9 +71,7 @@ async fn add(desk: &Desk, asked: &UserAdd) -> Result<(), Failure> {
     let word = one(&asked.words, "user add command requires user name as its argument")?;
     let (name, password) = match word.split_once(':') {
         _ if asked.no_password => (word.clone(), String::new()),
-        _ if !asked.new_user_password.is_empty() => {
-            (word.clone(), asked.new_user_password.clone())
-        }
+        _ if !asked.new_user_password.is_empty() => (word.clone(), asked.new_user_password.clone()),
         Some(("", _)) => return Err(Failure::bad_args("empty user name is not allowed")),
         Some((name, password)) => (name.to_owned(), password.to_owned()),
         None => (word.clone(), password::new(word, asked.interactive)?),

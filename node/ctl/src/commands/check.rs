@@ -168,8 +168,7 @@ fn judge(outcomes: &[Outcome], pace: u32) -> Result<(), Failure> {
 }
 
 fn verdict(outcomes: &[Outcome], pace: u32) -> (String, bool) {
-    let seconds: Vec<f64> =
-        outcomes.iter().flatten().map(|took| took.as_secs_f64()).collect();
+    let seconds: Vec<f64> = outcomes.iter().flatten().map(|took| took.as_secs_f64()).collect();
     let mut errors: BTreeMap<&str, usize> = BTreeMap::new();
     for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
         *errors.entry(error).or_default() += 1;

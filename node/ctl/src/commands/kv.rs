@@ -94,9 +94,8 @@ pub(crate) fn put_request(
     put: &Put,
     input: impl FnOnce() -> Option<Vec<u8>>,
 ) -> Result<pb::PutRequest, Failure> {
-    let needs = || {
-        Failure::bad_args("put command needs 1 argument and input from stdin or 2 arguments")
-    };
+    let needs =
+        || Failure::bad_args("put command needs 1 argument and input from stdin or 2 arguments");
     let key = put.words.first().ok_or_else(needs)?;
     if put.ignore_value && put.words.len() > 1 {
         return Err(Failure::bad_args(

@@ -68,12 +68,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// Puts a key with a value under a name.
-    async fn take(
-        client: &'a Client,
-        name: &str,
-        lease: i64,
-        value: &str,
-    ) -> Result<Self, Status> {
+    async fn take(client: &'a Client, name: &str, lease: i64, value: &str) -> Result<Self, Status> {
         let prefix = format!("{name}/");
         let key = format!("{prefix}{lease:x}");
         let put = pb::PutRequest {
@@ -264,9 +259,7 @@ async fn lost(kept: Option<std::pin::Pin<&mut impl Future<Output = ()>>>) {
 
 pub(crate) async fn elect(desk: &Desk, asked: &Elect) -> Result<(), Failure> {
     match asked.words.as_slice() {
-        [_] if !asked.listen => {
-            Err(Failure::bad_args("no proposal argument but -l not set"))
-        }
+        [_] if !asked.listen => Err(Failure::bad_args("no proposal argument but -l not set")),
         [name] => observe(desk, name).await,
         [_, _] if asked.listen => Err(Failure::bad_args("proposal given but -l is set")),
         [name, proposal] => campaign(desk, name, proposal).await,

@@ -92,7 +92,9 @@ impl Desk {
         let answer = self.client.member_list(Patience::Command, question).await;
         let answer = answer.map_err(|status| {
             let why = Failure::from(status).text;
-            Failure::error(format!("failed to fetch endpoints from etcd cluster member list: {why}"))
+            Failure::error(format!(
+                "failed to fetch endpoints from etcd cluster member list: {why}"
+            ))
         })?;
         Ok(answer.members.into_iter().flat_map(|member| member.client_urls).collect())
     }

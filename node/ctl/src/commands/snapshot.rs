@@ -60,13 +60,10 @@ fn told(what: &str, path: &str, error: &io::Error) -> String {
 }
 
 async fn save(desk: &Desk, path: &str, part: &str) -> Result<(), Failure> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(part)
-        .map_err(|error| failed(format!("could not open {part} ({})", told("open", part, &error))))?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).map_err(
+            |error| failed(format!("could not open {part} ({})", told("open", part, &error))),
+        )?;
     let stopped = |status| failed(words(&status));
     let wire = desk.client.wire(Patience::Command).await.map_err(stopped)?;
     let answer = maintenance(wire).snapshot(pb::SnapshotRequest {}).await.map_err(stopped)?;
@@ -74,8 +71,7 @@ async fn save(desk: &Desk, path: &str, part: &str) -> Result<(), Failure> {
     let mut sum = Sum::default();
     while let Some(answer) = blobs.message().await.map_err(stopped)? {
         sum.add(&answer.blob);
-        file.write_all(&answer.blob)
-            .map_err(|error| failed(told("write", part, &error)))?;
+        file.write_all(&answer.blob).map_err(|error| failed(told("write", part, &error)))?;
     }
     sum.check().map_err(failed)?;
     file.sync_all().map_err(|error| failed(told("sync", part, &error)))?;

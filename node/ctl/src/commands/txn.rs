@@ -151,18 +151,12 @@ mod tests {
             assert_eq!((failure.code, failure.text.as_str()), (3, expected));
         };
         check("value \"a\" = 1", "malformed comparison: value \"a\" = 1");
-        check(
-            "value(a) = \"1\"",
-            "malformed comparison: value(a) = \"1\"; got value(\"\")  \"\"",
-        );
+        check("value(a) = \"1\"", "malformed comparison: value(a) = \"1\"; got value(\"\")  \"\"");
         check(
             "value(\"a\") = 1",
             "malformed comparison: value(\"a\") = 1; got value(\"a\") = \"\"",
         );
-        check(
-            "mod(\"a\")!=\"0\"",
-            "malformed comparison: mod(\"a\")!=\"0\"; got mod(\"a\")  \"\"",
-        );
+        check("mod(\"a\")!=\"0\"", "malformed comparison: mod(\"a\")!=\"0\"; got mod(\"a\")  \"\"");
         check(
             "foo(\"a\") = \"1\"",
             "malformed comparison: foo(\"a\") = \"1\" (unknown target foo)",
@@ -176,7 +170,10 @@ mod tests {
         let Request::RequestPut(put) = read("put 'a b' \"c\\td\" --prev-kv") else {
             panic!("a put");
         };
-        assert_eq!((put.key.as_ref(), put.value.as_ref(), put.prev_kv), (&b"a b"[..], &b"c\td"[..], true));
+        assert_eq!(
+            (put.key.as_ref(), put.value.as_ref(), put.prev_kv),
+            (&b"a b"[..], &b"c\td"[..], true)
+        );
         let Request::RequestRange(get) = read("get a --prefix --limit=3") else {
             panic!("a get");
         };

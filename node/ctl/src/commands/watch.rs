@@ -172,21 +172,19 @@ async fn interactive(desk: Arc<Desk>, key: &str, end: &str) -> Result<(), Failur
                 }
             }
         };
-        let line = line.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(
-            |error| {
+        let line =
+            line.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| {
                 let text = format!("error reading watch request line: {error}");
                 Failure::new(code::INVALID_INPUT, text)
-            },
-        )?;
+            })?;
         let words = words(&line).map_err(|why| Failure::new(code::INVALID_INPUT, why))?;
         match words.first().map(String::as_str) {
             None => complain(&format!("Invalid command: {line} (watch and progress supported)")),
-            Some("watch") if words.len() < 2 && key.is_empty() => complain(&format!(
-                "Invalid command {line} (command type or key is not provided)"
-            )),
+            Some("watch") if words.len() < 2 && key.is_empty() => {
+                complain(&format!("Invalid command {line} (command type or key is not provided)"))
+            }
             Some("watch") => {
-                let WatchLine { watch } =
-                    read_words(&words[1..]).map_err(Failure::bad_args)?;
+                let WatchLine { watch } = read_words(&words[1..]).map_err(Failure::bad_args)?;
                 match request(&watch, key, end)? {
                     Err(why) => complain(&format!("Invalid command {line} ({why})")),
                     Ok(request) => {

@@ -195,7 +195,9 @@ impl Show for Healths {
                 let took = health.took();
                 line(
                     out,
-                    format!("{endpoint} is healthy: successfully committed proposal: took = {took}"),
+                    format!(
+                        "{endpoint} is healthy: successfully committed proposal: took = {took}"
+                    ),
                 );
             } else {
                 complain(&format!("{endpoint} is unhealthy: failed to commit proposal: {error}"));

@@ -1,11 +1,11 @@
 //! Keys, transactions and watches.
 
+use etcd_api::etcdserverpb::response_op::Response;
 use etcd_api::etcdserverpb::{
     DeleteRangeResponse, PutResponse, RangeResponse, TxnResponse, WatchResponse,
 };
 use etcd_api::mvccpb::event::EventType;
 use etcd_api::mvccpb::{Event, KeyValue};
-use etcd_api::etcdserverpb::response_op::Response;
 
 use super::fields::Fields;
 use super::json::{Object, array, key_value};
@@ -78,10 +78,7 @@ impl Show for PutDone<'_> {
 
     fn json(&self) -> String {
         let PutResponse { header, prev_kv } = self.0;
-        Object::new()
-            .header(header.as_ref())
-            .maybe("prev_kv", prev_kv.as_ref(), key_value)
-            .end()
+        Object::new().header(header.as_ref()).maybe("prev_kv", prev_kv.as_ref(), key_value).end()
     }
 
     fn fields(&self, out: &mut Fields) -> Option<()> {

@@ -30,7 +30,8 @@ impl Table {
                 cells.chain([width(&self.names[column])]).max().unwrap_or(0)
             })
             .collect();
-        let rule: String = widths.iter().map(|width| format!("+{}", "-".repeat(width + 2))).collect();
+        let rule: String =
+            widths.iter().map(|width| format!("+{}", "-".repeat(width + 2))).collect();
         let rule = format!("{rule}+\n");
         let mut drawn = rule.clone();
         for (name, width) in self.names.iter().zip(&widths) {
@@ -98,10 +99,10 @@ mod tests {
 
     #[test]
     fn long_cells_are_broken() {
-        assert_eq!(wrap("memberID:1 alarm:NOSPACE memberID:2"), [
-            "memberID:1 alarm:NOSPACE",
-            "memberID:2"
-        ]);
+        assert_eq!(
+            wrap("memberID:1 alarm:NOSPACE memberID:2"),
+            ["memberID:1 alarm:NOSPACE", "memberID:2"]
+        );
         assert_eq!(wrap(""), [""]);
     }
 }
