@@ -5,6 +5,7 @@
 //! have happened. When all were tried the round begins anew, until the call's time is up.
 
 use std::collections::HashMap;
+use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -242,6 +243,10 @@ impl Client {
             if until.is_some_and(|until| until < next) {
                 if let Some(until) = until {
                     sleep_until(until).await;
+                }
+                // A person is told why; a script hears what etcdctl says.
+                if io::stderr().is_terminal() {
+                    complain(&format!("no answer: {}", status.message()));
                 }
                 return Err(too_late());
             }

@@ -240,7 +240,7 @@ pub(crate) struct Compaction {
 
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Example:\n  raft-ctl lease grant 60\n  raft-ctl put --lease=694d5765fc71500b worker alive"
+    after_help = "Examples:\n  raft-ctl lease grant 60\n  raft-ctl put --lease=694d5765fc71500b worker alive"
 )]
 pub(crate) enum Lease {
     /// Grant a lease for so many seconds

@@ -7,6 +7,7 @@
 mod commands;
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -56,16 +57,20 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) hex: bool,
     /// How long a short command may take, once connected
-    #[arg(long, global = true, default_value = "5s", value_parser = duration::parse)]
+    #[arg(long, global = true, default_value = "5s", value_parser = duration::parse,
+          value_name = "TIME")]
     pub(crate) command_timeout: Duration,
     /// How long connecting to a member may take
-    #[arg(long, global = true, default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, global = true, default_value = "2s", value_parser = duration::parse,
+          value_name = "TIME")]
     pub(crate) dial_timeout: Duration,
     /// How often a silent connection is asked for a sign of life
-    #[arg(long, global = true, default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, global = true, default_value = "2s", value_parser = duration::parse,
+          value_name = "TIME")]
     pub(crate) keepalive_time: Duration,
     /// How long the sign of life may take
-    #[arg(long, global = true, default_value = "6s", value_parser = duration::parse)]
+    #[arg(long, global = true, default_value = "6s", value_parser = duration::parse,
+          value_name = "TIME")]
     pub(crate) keepalive_timeout: Duration,
     /// Who asks: NAME or NAME:PASSWORD; without a password it is asked for
     #[arg(long, global = true, default_value = "", hide_default_value = true)]
@@ -154,8 +159,13 @@ impl Global {
 }
 
 /// The parser, with flags as Go understands them: `--flag` and `--flag=false`, the last one wins.
-pub(crate) fn parser() -> Command {
-    like_go(Line::command()).infer_subcommands(true).styles(
+fn parser() -> Command {
+    like_go(plain_parser())
+}
+
+/// The parser as it is shown in help and completions, where a switch is just `--flag`.
+pub(crate) fn plain_parser() -> Command {
+    Line::command().infer_subcommands(true).styles(
         Styles::styled()
             .header(AnsiColor::Green.on_default().bold())
             .usage(AnsiColor::Green.on_default().bold())
@@ -165,21 +175,17 @@ pub(crate) fn parser() -> Command {
 }
 
 fn like_go(command: Command) -> Command {
-    let mut command =
-        command.args_override_self(true).disable_help_subcommand(false).mut_args(|arg| {
-            match arg.get_action() {
-                ArgAction::SetTrue => arg
-                    .action(ArgAction::Set)
-                    .num_args(0..=1)
-                    .require_equals(true)
-                    .default_value("false")
-                    .default_missing_value("true")
-                    .hide_default_value(true)
-                    .hide_possible_values(true)
-                    .value_name("true|false"),
-                _ => arg,
-            }
-        });
+    let mut command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true")
+            .hide_default_value(true)
+            .hide_possible_values(true),
+        _ => arg,
+    });
     let names: Vec<_> =
         command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
     for name in names {
@@ -198,6 +204,12 @@ pub(crate) fn read(
     let mut parser = parser();
     let matches = match parser.try_get_matches_from_mut(&typed) {
         Ok(matches) => matches,
+        Err(error) if is_help(&error) => {
+            // Told without what only Go's flags have.
+            let plain = plain_parser().try_get_matches_from(&typed).err();
+            return mistake(plain.as_ref().filter(|plain| is_help(plain)).unwrap_or(&error))
+                .map(|()| None);
+        }
         Err(error) => return mistake(&error).map(|()| None),
     };
     let mut innermost = &matches;
@@ -254,18 +266,23 @@ pub(crate) fn read_words<T: Parser>(words: &[String]) -> Result<T, String> {
 
 /// Prints help that was asked for; everything else is a failure in etcdctl's words.
 fn mistake(error: &clap::Error) -> Result<(), Failure> {
-    match error.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        | ErrorKind::MissingSubcommand => {
-            let text = error.render();
-            let colour = std::io::IsTerminal::is_terminal(&std::io::stdout())
-                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            say(if colour { text.ansi().to_string() } else { text.to_string() })
-        }
-        _ => Err(Failure::new(code::ERROR, told(error))),
+    if !is_help(error) {
+        return Err(Failure::new(code::ERROR, told(error)));
     }
+    let text = error.render();
+    let colour = io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    say(if colour { text.ansi().to_string() } else { text.to_string() })
+}
+
+fn is_help(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            | ErrorKind::MissingSubcommand
+    )
 }
 
 fn told(error: &clap::Error) -> String {

@@ -21,7 +21,7 @@ use std::io;
 use clap_complete::Shell as Script;
 use etcd_api::etcdserverpb as pb;
 
-use crate::args::{Global, Line, Shell, What, parser};
+use crate::args::{Global, Line, Shell, What, plain_parser};
 use crate::client::{Client, Patience};
 use crate::failure::{Failure, say};
 use crate::show::Style;
@@ -49,7 +49,7 @@ pub(crate) async fn run(line: Line) -> Result<(), Failure> {
                 Shell::Fish => Script::Fish,
             };
             let mut text = Vec::new();
-            clap_complete::generate(script, &mut parser(), "raft-ctl", &mut text);
+            clap_complete::generate(script, &mut plain_parser(), "raft-ctl", &mut text);
             return say(text);
         }
         _ => {}
