@@ -288,6 +288,11 @@ const ROWS: &[Row] = &[
     ("get a --user=root:pw", "", All),
     ("get a --user=root --password=pw", "", All),
     ("get a --user=alice:secret", "", All),
+    ("get a --user=root:bad", "", All),
+    ("get a --user=nobody:pw", "", All),
+    ("endpoint health --user=root:bad", "", Since35),
+    ("endpoint status --user=root:bad", "", All),
+    ("lock l --user=root:pw -- echo locked", "", All),
     ("auth disable --user=root:pw", "", All),
     ("get a --user=root:pw", "", All),
     // Last, because a member that never starts takes the quorum.

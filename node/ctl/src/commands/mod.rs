@@ -21,9 +21,9 @@ use std::io;
 use clap_complete::Shell as Script;
 use etcd_api::etcdserverpb as pb;
 
-use crate::args::{Global, Line, Shell, What, plain_parser};
+use crate::args::{Endpoint, EndpointCommand, Global, Line, Shell, What, plain_parser};
 use crate::client::{Client, Patience};
-use crate::failure::{Failure, say};
+use crate::failure::{Failure, code, say, words};
 use crate::show::Style;
 
 /// What a command has at hand.
@@ -56,7 +56,16 @@ pub(crate) async fn run(line: Line) -> Result<(), Failure> {
     }
     let style = Style::of(&global)?;
     let user = password::of(&global)?;
+    let is_health =
+        matches!(&command, What::Endpoint(Endpoint { command: EndpointCommand::Health(_), .. }));
+    // Health asks each endpoint for itself, and tells who does not let the user in.
+    let log_in = user.is_some() && !is_health;
     let client = Client::new(&global, user)?;
+    if log_in {
+        // Whom no member lets in has no client to ask anything with.
+        let wire = client.wire(Patience::For(global.dial_timeout)).await;
+        wire.map_err(|status| Failure::new(code::BAD_CONNECTION, words(&status)))?;
+    }
     let desk = Desk { client, style, global };
     match command {
         What::Get(asked) => kv::get(&desk, &asked).await,
