@@ -4,6 +4,7 @@
 //! etcdctl's words for too few and too many. A variable `ETCDCTL_…` is put before the arguments
 //! as if it had been typed; one that is also typed is a conflict, as in etcdctl.
 
+mod access;
 mod commands;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
+pub(crate) use access::*;
 pub(crate) use commands::*;
 
 use crate::duration;
