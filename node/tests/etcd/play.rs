@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::{Cluster, LOOK, PATIENCE};
 use crate::plain::{anybody, first_id, status};
@@ -30,8 +30,9 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        self.process.kill().ok();
+        // It may have ended by itself. `timeout` ends its child when it is asked to, not when it
+        // is killed.
+        kill_process(Pid::from_child(&self.process), Signal::TERM).ok();
         self.process.wait().ok();
     }
 }
