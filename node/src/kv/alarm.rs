@@ -3,7 +3,7 @@
 //! | alarm | raised by | while it is active, on every member |
 //! |---|---|---|
 //! | `NOSPACE` | a member whose state is larger than its quota | puts, transactions with a put and lease grants are refused |
-//! | `CORRUPT` | whoever finds that two members' states differ | every write is refused |
+//! | `CORRUPT` | a client that found members' states to differ; no member raises it yet | every write is refused |
 //!
 //! They are part of the replicated state, so members agree on what they refuse, and only an
 //! operator's `disarm` ends them. Kinds this version does not know are kept, and change nothing.
