@@ -108,10 +108,12 @@ fn id_of(word: &str) -> Option<u64> {
     word.parse::<u64>().ok().or_else(|| word.parse::<i64>().ok().map(i64::cast_unsigned))
 }
 
-/// The text with one name for all members.
+/// The text with one name for all members, and one alarm for as many as have raised it.
 pub(crate) fn anybody(text: &str) -> String {
     static MEMBER: LazyLock<Regex> = LazyLock::new(|| regex(r"<m\d>"));
-    MEMBER.replace_all(text, "<member>").into_owned()
+    static ALARMS: LazyLock<Regex> = LazyLock::new(|| regex("(?:NOSPACE )+"));
+    let text = MEMBER.replace_all(text, "<member>");
+    ALARMS.replace_all(&text, "NOSPACE ").into_owned()
 }
 
 /// The columns of `endpoint status -w table` that two clusters have in common, sorted.
