@@ -14,6 +14,10 @@ use lab_orchestrator::up::{self, PageOptions};
 use lab_orchestrator::workload;
 use tracing_subscriber::EnvFilter;
 
+/// What a run leaves to judge is many small things.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The lab itself failed; what it was asked for was neither shown nor refuted.
 const LAB_FAILED: u8 = 3;
 

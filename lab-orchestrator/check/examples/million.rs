@@ -16,6 +16,10 @@ use lab_check::{Check as _, Linearizable};
 use lab_protocol::{Call, CheckResult, Event, Judgement, Numbered, OpId, Outcome, TxnResult};
 use made::history::{Shape, make};
 
+/// As in `raft-lab`, which judges a run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SEED: u64 = 1;
 
 fn main() -> ExitCode {
