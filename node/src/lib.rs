@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod compactor;
 pub mod config;
 pub mod consensus;
+pub mod corruption;
 pub mod failpoint;
 pub mod flush;
 pub mod handle;

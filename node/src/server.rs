@@ -5,15 +5,16 @@
 //!   stop: refuse clients ─► end the replica ─► drain apply, flush ─► seal the log
 //! ```
 
+mod snapshots;
+
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use node_protocol::{ClusterId, Index, MemberId, Status, Term, TraceEvent};
+use node_protocol::{ClusterId, Index, MemberId, Revision, Status, Term, TraceEvent};
 use parking_lot::{Mutex, RwLock};
-use raft::eraftpb::Message;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
@@ -27,30 +28,31 @@ use crate::clock::{Clock, RealClock};
 use crate::cluster::{InitialClusterError, Membership, cluster_id};
 use crate::compactor;
 use crate::config::{Config, ETCD_VERSION, InitialState};
-use crate::consensus::log::{SnapshotPoint, SnapshotSource};
 use crate::consensus::waiters::Waiters;
 use crate::consensus::{Driver, Log, Settings};
+use crate::corruption;
 use crate::flush::{self, Flush};
 use crate::handle::{Glance, Handle};
 use crate::inbox::Input;
-use crate::kv::Op;
+use crate::kv::{HashKv, Op, ReadError};
 use crate::lease::Lessor;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::recover::{self, Beginning, Ground, Opened, RecoverError};
-use crate::replica::{self, Fatal, Replica, SnapshotSender};
+use crate::replica::{self, Fatal, Replica};
 use crate::storage::wal::Wal;
-use crate::storage::{DataDirectory, Identity, Mark, SnapshotReader, SnapshotWriter, State};
+use crate::storage::{DataDirectory, Identity, Mark, State};
 use crate::telemetry::{Speaker, Telemetry};
 use crate::threads::{self, Alarm};
 use crate::training::{Break, Planted};
 use crate::transport::Packet;
-use crate::transport::bulk::{self, Body, Incoming, Receiver};
+use crate::transport::bulk::{self, Hasher, Receiver};
 use crate::transport::handshake::{self, Dial};
 use crate::transport::links::{LinkNews, TcpLinks};
 use crate::transport::listener::{Inbox, Listener};
 use crate::urls::Url;
 use crate::watch::WatchHub;
+use snapshots::{Arrivals, Departures, Newest};
 
 /// Inputs that may wait for the replica. When full, clients are told so and peers wait.
 const INBOX: usize = 16 * 1024;
@@ -101,6 +103,21 @@ pub enum ServerError {
         named: usize,
         /// Running.
         running: usize,
+    },
+    /// Its own keys cannot be read.
+    #[error("failed to read the keys: {0}")]
+    Unreadable(String),
+    /// Its keys are not those of its peers.
+    #[error(
+        "checkInitialHashKV failed: {member} found data inconsistency with peers ({}); remove this \
+         member from the cluster, empty its data directory and add it as a new member",
+        list(peers)
+    )]
+    Inconsistent {
+        /// This member.
+        member: MemberId,
+        /// Those that have others.
+        peers: Vec<MemberId>,
     },
     /// Consensus could not go on.
     #[error(transparent)]
@@ -184,6 +201,9 @@ impl Server {
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let mut assembly = Assembly::new(&config, planted, opened, clock.clone(), &tasks, &stop)?;
+        if config.initial_corrupt_check {
+            assembly.compare_with_peers(&config).await?;
+        }
         let alarm = assembly.alarm.clone();
         let (ended, wait) = oneshot::channel();
         let (threads, replica_runtime) = assembly.start_threads(ended)?;
@@ -193,11 +213,14 @@ impl Server {
 
         let receiver: Arc<dyn Receiver> =
             Arc::new(Arrivals { state: state.clone(), replica: inbox.clone() });
+        let hasher = Hashes { handle: handle.clone(), alarm: alarm.clone() };
+        let hasher: Arc<dyn Hasher> = Arc::new(hasher);
         for socket in ports.peers {
             let listener = Listener {
                 identity: identity.clone(),
                 inbox: ReplicaInbox(inbox.clone()),
                 snapshots: receiver.clone(),
+                hasher: hasher.clone(),
                 reads_on: replica_runtime.clone(),
                 metrics: metrics.clone(),
                 tasks: tasks.clone(),
@@ -320,6 +343,10 @@ impl Server {
         joined.await.map_err(|_| ServerError::Vanished)?;
         ended?.close().map_err(|error| Fatal::from(error).into())
     }
+}
+
+fn list(members: &[MemberId]) -> String {
+    members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> ServerError {
@@ -617,6 +644,18 @@ impl Assembly {
         })
     }
 
+    /// Ends the start if a member that runs has other keys.
+    async fn compare_with_peers(&self, config: &Config) -> Result<(), ServerError> {
+        let own = self.handle.store().hash_kv(Revision(0));
+        let own = own.map_err(|error| ServerError::Unreadable(with_causes(&error)))?;
+        let dial = |urls: &[String]| dial(config, urls);
+        let peers = corruption::differing(&self.identity, own, dial).await;
+        if peers.is_empty() {
+            return Ok(());
+        }
+        Err(ServerError::Inconsistent { member: self.identity.member, peers })
+    }
+
     fn start_threads(
         &mut self,
         ended: oneshot::Sender<Result<Wal, Fatal>>,
@@ -660,6 +699,24 @@ async fn publish(handle: Handle, member: MemberId, name: String, client_urls: Ve
     }
 }
 
+/// Hashes of this member's keys for peers that compare.
+struct Hashes {
+    handle: Handle,
+    alarm: Alarm,
+}
+
+impl Hasher for Hashes {
+    fn hash(&self, revision: Revision) -> Result<HashKv, String> {
+        let hashed = self.handle.store().hash_kv(revision);
+        hashed.map_err(|error| {
+            if let ReadError::Rows(rows) = &error {
+                self.alarm.raise(with_causes(rows));
+            }
+            with_causes(&error)
+        })
+    }
+}
+
 /// Packets of peers into the replica's inbox.
 #[derive(Clone)]
 struct ReplicaInbox(flume::Sender<Input>);
@@ -671,126 +728,5 @@ impl Inbox for ReplicaInbox {
 
     async fn caller(&self, from: MemberId, connected: bool) -> bool {
         self.0.send_async(Input::Caller { from, connected }).await.is_ok()
-    }
-}
-
-/// Which snapshot could be sent.
-struct Newest(Arc<State>);
-
-impl SnapshotSource for Newest {
-    fn newest(&self) -> Option<SnapshotPoint> {
-        let applied = self.0.applied();
-        Some(SnapshotPoint {
-            index: applied.index,
-            term: applied.term,
-            conf_state: applied.conf_state,
-        })
-    }
-}
-
-/// Snapshots on their way out.
-struct Departures {
-    state: Arc<State>,
-    alarm: Alarm,
-    identity: handshake::Identity,
-    proxy: Option<String>,
-    replica: flume::Sender<Input>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    runtime: Runtime,
-    telemetry: Telemetry,
-    clock: Arc<dyn Clock>,
-}
-
-impl SnapshotSender for Departures {
-    fn send(&mut self, mut message: Message) {
-        let to = MemberId(message.to);
-        let urls = match self.identity.membership.read().get(to) {
-            Some(member) => member.peer_urls.clone(),
-            None => Vec::new(),
-        };
-        // What is sent is the newest state there is; the announcement is made to fit it.
-        let reader = SnapshotReader::new(&self.state);
-        let applied = reader.applied();
-        let index = applied.index;
-        let metadata = message.mut_snapshot().mut_metadata();
-        metadata.index = applied.index.0;
-        metadata.term = applied.term.0;
-        metadata.set_conf_state(applied.conf_state.clone());
-        let bytes = self.state.bytes_on_disk().unwrap_or_default();
-        self.telemetry
-            .trace(TraceEvent::SnapshotSent { to, index, bytes }, self.clock.now_micros());
-        let dial = Dial {
-            urls: urls.iter().filter_map(|url| Url::parse(url).ok()).collect(),
-            proxy: self.proxy.clone(),
-        };
-        let (identity, replica) = (self.identity.clone(), self.replica.clone());
-        let leaving = Leaving { reader, alarm: self.alarm.clone() };
-        let stop = self.stop.clone();
-        let sending = async move {
-            let sent = stop
-                .run_until_cancelled(bulk::send(&identity, &dial, &message, Box::new(leaving)))
-                .await;
-            let arrived = matches!(sent, Some(Ok(())));
-            if let Some(Err(error)) = sent {
-                tracing::warn!(%to, %error, "a snapshot did not arrive");
-            }
-            replica.send_async(Input::Sent { to, arrived }).await.ok();
-        };
-        self.tasks.spawn_on(sending, &self.runtime);
-    }
-}
-
-struct Leaving {
-    reader: SnapshotReader,
-    alarm: Alarm,
-}
-
-impl Body for Leaving {
-    fn next(&mut self) -> Result<Option<bytes::Bytes>, String> {
-        self.reader.next_chunk().map_err(|error| {
-            let why = with_causes(&error);
-            // What cannot be sent cannot be served either: the node stops.
-            self.alarm.raise(why.clone());
-            why
-        })
-    }
-}
-
-/// Snapshots that arrive.
-struct Arrivals {
-    state: Arc<State>,
-    replica: flume::Sender<Input>,
-}
-
-impl Receiver for Arrivals {
-    fn begin(&self, message: Message) -> Result<Box<dyn Incoming>, String> {
-        let writer = SnapshotWriter::new(&self.state);
-        Ok(Box::new(Arriving { writer, message, replica: self.replica.clone() }))
-    }
-}
-
-struct Arriving {
-    writer: SnapshotWriter,
-    message: Message,
-    replica: flume::Sender<Input>,
-}
-
-impl Incoming for Arriving {
-    fn take(&mut self, chunk: &[u8]) -> Result<(), String> {
-        self.writer.write(chunk).map_err(|error| error.to_string())
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), String> {
-        let Self { writer, message, replica } = *self;
-        let received = writer.finish().map_err(|error| error.to_string())?;
-        let announced = message.get_snapshot().get_metadata().index;
-        if received.applied().index.0 != announced {
-            return Err(format!("it was announced for entry {announced} and is another"));
-        }
-        let message = Box::new(message);
-        replica
-            .send(Input::Arrived { message, received })
-            .map_err(|_| "the member stops".to_owned())
     }
 }

@@ -17,6 +17,7 @@ fn the_house_stands() {
             ("compactor", 6),
             ("handle", 5),
             ("inbox", 4),
+            ("corruption", 4),
             ("transport", 3),
             ("consensus", 3),
             ("recover", 3),

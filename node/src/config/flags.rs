@@ -75,6 +75,13 @@ pub(super) struct Flags {
         default_missing_value = "true", help_heading = "Clustering")]
     pub(super) force_new_cluster: String,
 
+    /// Before serving, compare all keys with those of the members that run, and end if they are
+    /// others.
+    #[arg(long = "experimental-initial-corrupt-check", value_name = "BOOL", default_value = "false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        help_heading = "Clustering")]
+    pub(super) initial_corrupt_check: String,
+
     /// How often a leader says that it is alive; about the round-trip time between members.
     #[arg(long, value_name = "MILLIS", default_value = "100", help_heading = "Timing")]
     pub(super) heartbeat_interval: String,

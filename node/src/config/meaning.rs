@@ -97,6 +97,8 @@ pub struct Config {
     pub force_new_cluster: bool,
     /// Refuse changes of the configuration that could cost the quorum.
     pub strict_reconfig_check: bool,
+    /// Compare all keys with those of the members that run before serving.
+    pub initial_corrupt_check: bool,
     /// Dial peers through this.
     pub peer_proxy: Option<PeerProxy>,
     /// End in order when standard input ends, so that a node never outlives who started it.
@@ -266,6 +268,10 @@ impl Config {
             strict_reconfig_check: yes_or_no(
                 "strict-reconfig-check",
                 &flags.strict_reconfig_check,
+            )?,
+            initial_corrupt_check: yes_or_no(
+                "experimental-initial-corrupt-check",
+                &flags.initial_corrupt_check,
             )?,
             peer_proxy: flags.peer_proxy.as_deref().map(peer_proxy).transpose()?,
             exit_on_stdin_eof: yes_or_no("exit-on-stdin-eof", &flags.exit_on_stdin_eof)?,

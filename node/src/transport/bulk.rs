@@ -1,4 +1,5 @@
-//! Snapshots on their way to a peer, and the member list for who is about to join.
+//! Snapshots on their way to a peer; the member list for who is about to join, and a hash of the keys
+//! for who compares.
 //!
 //! ```text
 //!   sender                                         receiver
@@ -11,10 +12,11 @@
 //! A snapshot has a connection of its own so that no heartbeat waits behind it. Reading and
 //! writing its body is disk work: it happens on blocking threads, a few chunks ahead.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
-use node_protocol::{ClusterId, FrameHeader, FrameKind, MemberId};
+use node_protocol::{ClusterId, FrameHeader, FrameKind, MemberId, Revision};
 use raft::eraftpb::Message;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -25,6 +27,7 @@ use super::handshake::{
     CallError, Dial, Hello, Identity, Purpose, read_answer, read_frame, write_frame,
 };
 use crate::cluster::{Membership, RecordError};
+use crate::kv::HashKv;
 
 /// Chunks read or received ahead of the slower side; the faster one then waits.
 const CHUNKS_AHEAD: usize = 4;
@@ -52,7 +55,13 @@ pub trait Receiver: Send + Sync {
     fn begin(&self, message: Message) -> Result<Box<dyn Incoming>, String>;
 }
 
-/// Why a snapshot did not arrive.
+/// Answers a member that compares its keys with those of its peers.
+pub trait Hasher: Send + Sync {
+    /// Hashes the keys at a revision, which may take a while; the error is for the peer.
+    fn hash(&self, revision: Revision) -> Result<HashKv, String>;
+}
+
+/// Why a snapshot did not arrive, or a question found no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum BulkError {
     /// The connection.
@@ -236,10 +245,67 @@ pub async fn fetch_members(dial: &Dial) -> Result<(ClusterId, Membership), BulkE
     decode_members(welcome).map_err(|error| BulkError::Disk(error.to_string()))
 }
 
+/// Asks a peer for the hash of its keys at a revision.
+pub async fn fetch_hash(
+    identity: &Identity,
+    to: MemberId,
+    dial: &Dial,
+    revision: Revision,
+) -> Result<HashKv, BulkError> {
+    let hello = Hello { cluster: identity.cluster, purpose: Purpose::Hash(revision) };
+    let header = FrameHeader::new(FrameKind::Hello, identity.member, to);
+    let (mut stream, _) = dial.call(header, hello).await?;
+    let answer = patiently(read_answer(&mut stream)).await??;
+    decode_hash(answer).ok_or(CallError::from(CodecError::Malformed(FrameKind::Welcome)).into())
+}
+
+/// Answers what follows a welcome for [`Purpose::Hash`]; `answer` is the header of the answer.
+pub async fn answer_hash(
+    mut stream: TcpStream,
+    answer: FrameHeader,
+    revision: Revision,
+    hasher: Arc<dyn Hasher>,
+) -> Result<(), CallError> {
+    let hashing = tokio::task::spawn_blocking(move || hasher.hash(revision));
+    let hashed = hashing.await.unwrap_or_else(|panic| Err(panic.to_string()));
+    match hashed {
+        Ok(hashed) => Ok(write_frame(&mut stream, answer, &encode_hash(hashed)).await?),
+        Err(why) => {
+            let reject = FrameHeader { kind: FrameKind::Reject, ..answer };
+            Ok(write_frame(&mut stream, reject, why.as_bytes()).await?)
+        }
+    }
+}
+
+fn encode_hash(hashed: HashKv) -> Vec<u8> {
+    let mut out = Vec::with_capacity(20);
+    out.put_u32_le(hashed.hash);
+    out.put_i64_le(hashed.compact_revision.0);
+    out.put_i64_le(hashed.hash_revision.0);
+    out
+}
+
+fn decode_hash(mut payload: Bytes) -> Option<HashKv> {
+    (payload.len() == 20).then(|| HashKv {
+        hash: payload.get_u32_le(),
+        compact_revision: Revision(payload.get_i64_le()),
+        hash_revision: Revision(payload.get_i64_le()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::Member;
+
+    #[test]
+    fn a_hash_reads_back() {
+        let hashed =
+            HashKv { hash: 7, compact_revision: Revision(-1), hash_revision: Revision(1 << 40) };
+        let bytes = Bytes::from(encode_hash(hashed));
+        assert_eq!(decode_hash(bytes.clone()), Some(hashed));
+        assert_eq!(decode_hash(bytes.slice(1..)), None);
+    }
 
     #[test]
     fn the_member_list_reads_back() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use node_protocol::frame::HEADER_BYTES;
-use node_protocol::{ClusterId, FrameHeader, FrameKind, MemberId};
+use node_protocol::{ClusterId, FrameHeader, FrameKind, MemberId, Revision};
 use parking_lot::RwLock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,14 +20,15 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Purpose {
     /// Messages, for as long as both live.
-    Messages = 0,
+    Messages,
     /// One snapshot.
-    Snapshot = 1,
+    Snapshot,
     /// One question by somebody who is about to join: who are the members?
-    Members = 2,
+    Members,
+    /// One question by a member that compares: what do the keys at this revision hash to?
+    Hash(Revision),
 }
 
 /// The payload of a hello.
@@ -120,19 +121,34 @@ impl Identity {
     }
 }
 
+/// Writes the payload of a hello: cluster, purpose, and what the purpose needs.
+pub fn encode_hello(hello: Hello, out: &mut Vec<u8>) {
+    out.put_u64_le(hello.cluster.0);
+    match hello.purpose {
+        Purpose::Messages => out.put_u8(0),
+        Purpose::Snapshot => out.put_u8(1),
+        Purpose::Members => out.put_u8(2),
+        Purpose::Hash(revision) => {
+            out.put_u8(3);
+            out.put_i64_le(revision.0);
+        }
+    }
+}
+
 /// Reads the payload of a hello.
 pub fn decode_hello(mut payload: Bytes) -> Result<Hello, CodecError> {
-    if payload.len() != 9 {
-        return Err(CodecError::Malformed(FrameKind::Hello));
-    }
-    let cluster = ClusterId(payload.get_u64_le());
-    let purpose = match payload.get_u8() {
-        0 => Purpose::Messages,
-        1 => Purpose::Snapshot,
-        2 => Purpose::Members,
-        _ => return Err(CodecError::Malformed(FrameKind::Hello)),
+    let malformed = CodecError::Malformed(FrameKind::Hello);
+    let (Ok(cluster), Ok(purpose)) = (payload.try_get_u64_le(), payload.try_get_u8()) else {
+        return Err(malformed);
     };
-    Ok(Hello { cluster, purpose })
+    let purpose = match (purpose, payload.len()) {
+        (0, 0) => Purpose::Messages,
+        (1, 0) => Purpose::Snapshot,
+        (2, 0) => Purpose::Members,
+        (3, 8) => Purpose::Hash(Revision(payload.get_i64_le())),
+        _ => return Err(malformed),
+    };
+    Ok(Hello { cluster: ClusterId(cluster), purpose })
 }
 
 /// Where and how a peer is dialled.
@@ -177,12 +193,8 @@ impl Dial {
     ) -> Result<(TcpStream, Bytes), CallError> {
         let call = async {
             let mut stream = self.connect().await?;
-            let mut out = Vec::with_capacity(HEADER_BYTES + 9);
-            let write = |out: &mut Vec<u8>| {
-                out.put_u64_le(hello.cluster.0);
-                out.put_u8(hello.purpose as u8);
-            };
-            codec::frame(header, 1, write, &mut out);
+            let mut out = Vec::with_capacity(HEADER_BYTES + 17);
+            codec::frame(header, 1, |out| encode_hello(hello, out), &mut out);
             stream.write_all(&out).await?;
             let welcome = read_answer(&mut stream).await?;
             Ok((stream, welcome))

@@ -14,7 +14,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::bulk::{self, Receiver};
+use super::bulk::{self, Hasher, Receiver};
 use super::codec::{self, CodecError, Packet};
 use super::handshake::{
     CallError, HANDSHAKE_TIMEOUT, Identity, Purpose, decode_hello, read_frame, write_frame,
@@ -40,6 +40,8 @@ pub struct Listener<I> {
     pub inbox: I,
     /// Where snapshots go.
     pub snapshots: Arc<dyn Receiver>,
+    /// Who hashes for peers that compare.
+    pub hasher: Arc<dyn Hasher>,
     /// Where messages are read: beside whom they go to.
     pub reads_on: Runtime,
     /// What is counted.
@@ -108,7 +110,7 @@ impl<I: Inbox> Listener<I> {
             return Ok(write_frame(&mut stream, back(FrameKind::Reject), text.as_bytes()).await?);
         }
         let welcome = match hello.purpose {
-            Purpose::Messages | Purpose::Snapshot => Vec::new(),
+            Purpose::Messages | Purpose::Snapshot | Purpose::Hash(_) => Vec::new(),
             Purpose::Members => {
                 let membership = self.identity.membership.read();
                 bulk::encode_members(self.identity.cluster, &membership)
@@ -127,6 +129,10 @@ impl<I: Inbox> Listener<I> {
                 bulk::receive(stream, header.from, back(FrameKind::Welcome), &*self.snapshots).await
             }
             Purpose::Members => Ok(()),
+            Purpose::Hash(revision) => {
+                let answer = back(FrameKind::Welcome);
+                bulk::answer_hash(stream, answer, revision, self.hasher.clone()).await
+            }
         }
     }
 

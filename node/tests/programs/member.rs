@@ -44,6 +44,11 @@ impl Urls {
 
     /// Starts one of the members.
     pub(crate) fn start(&self, n: usize, data_dir: &Path) -> Member {
+        self.start_with(n, data_dir, &[])
+    }
+
+    /// The same, with more flags.
+    pub(crate) fn start_with(&self, n: usize, data_dir: &Path, more: &[&str]) -> Member {
         let initial: Vec<String> =
             self.0.iter().enumerate().map(|(n, [_, peer])| format!("m{n}={peer}")).collect();
         let [client, peer] = &self.0[n];
@@ -56,6 +61,7 @@ impl Urls {
             .args(["--initial-cluster", &initial.join(",")])
             // Few entries are kept for a member that was away: it gets a snapshot.
             .args(["--snapshot-count", "10", "--experimental-snapshot-catchup-entries", "5"])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
