@@ -162,12 +162,29 @@ impl Future for Answering {
                     Ok(response) => response,
                     Err(never) => match never {},
                 };
+                let response = told_like_go(response);
                 let Some(guard) = guard.take() else { return Poll::Ready(Ok(response)) };
                 Poll::Ready(Ok(counted(response, guard)))
             }
             Self::Page(answer) => answer.as_mut().poll(context),
             Self::At(answer) => Pin::new(answer).poll(context),
         }
+    }
+}
+
+/// What Go's library says when a request is longer than may be; tonic says it in other words and by
+/// another code.
+fn told_like_go(response: Response<Body>) -> Response<Body> {
+    let longer = || {
+        let status = Status::from_header_map(response.headers())?;
+        let sizes =
+            status.message().strip_prefix("Error, decoded message length too large: found ")?;
+        let (found, limit) = sizes.strip_suffix(" bytes")?.split_once(" bytes, the limit is: ")?;
+        Some(format!("grpc: received message larger than max ({found} vs. {limit})"))
+    };
+    match (code_of(response.headers()) == Some(Code::OutOfRange)).then(longer).flatten() {
+        Some(text) => Status::resource_exhausted(text).into_http(),
+        None => response,
     }
 }
 

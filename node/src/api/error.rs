@@ -165,6 +165,7 @@ mod tests {
             (refused(Refusal::TooManyRequests), 8, "too many requests"),
             (KvError::NoSpace.into(), 8, "mvcc: database space exceeded"),
             (KvError::Corrupt.into(), 15, "corrupt cluster"),
+            (KvError::SortUnknown.into(), 3, "invalid sort option"),
             (refused(Refusal::Stopped), 14, "server stopped"),
             (ClientError::Broken, 14, "server stopped"),
         ] {

@@ -7,7 +7,7 @@ use etcd_api::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse,
     DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
     MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
-    StatusResponse, maintenance_server::Maintenance,
+    StatusResponse, downgrade_request::DowngradeAction, maintenance_server::Maintenance,
 };
 use futures_util::{StreamExt, stream};
 use node_protocol::{MemberId, Revision};
@@ -88,10 +88,11 @@ impl Maintenance for Face {
         let glance = self.handle.glance();
         glance.measure(&self.state);
         match done {
+            // etcd heads it not.
             Ok(Ok(())) => {
                 let after = glance.state_bytes.load(Ordering::Relaxed);
                 tracing::info!(before, after, "the state was defragmented");
-                Ok(Response::new(DefragmentResponse { header: Some(self.header_now()) }))
+                Ok(Response::new(DefragmentResponse { header: None }))
             }
             Ok(Err(error)) => Err(Status::unknown(with_causes(&error))),
             Err(panic) => Err(Status::internal(panic.to_string())),
@@ -154,10 +155,29 @@ impl Maintenance for Face {
 
     async fn downgrade(
         &self,
-        _request: Request<DowngradeRequest>,
+        request: Request<DowngradeRequest>,
     ) -> Result<Response<DowngradeResponse>, Status> {
-        Err(Status::unimplemented("there is no other version of this server to go down to"))
+        let DowngradeRequest { action, version } = request.into_inner();
+        Err(match DowngradeAction::try_from(action) {
+            Ok(DowngradeAction::Cancel) => {
+                Status::failed_precondition("etcdserver: no inflight downgrade job")
+            }
+            Ok(_) if !is_version(&version) => {
+                Status::invalid_argument("etcdserver: wrong downgrade target version format")
+            }
+            // There is no other version of this server to go down to.
+            Ok(_) => Status::invalid_argument("etcdserver: invalid downgrade target version"),
+            Err(_) => Status::unknown("etcdserver: unknown method"),
+        })
     }
+}
+
+/// Whether a text is a version as etcd reads one: two numbers, or three with all that may follow.
+fn is_version(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = text.split(['-', '+']).next().unwrap_or_default();
+    let count = numbers.split('.').filter(|part| is_number(part)).count();
+    count == numbers.split('.').count() && (count == 3 || (count == 2 && numbers == text))
 }
 
 /// An alarm as etcd's status has it: Go's text of the message, the blank at its end included.

@@ -18,11 +18,12 @@ use etcd_api::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmType, CompactionRequest, Compare, DefragmentRequest,
     DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
     LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberAddRequest,
-    MemberListRequest, MemberRemoveRequest, MoveLeaderRequest, PutRequest, RangeRequest, RequestOp,
-    SnapshotRequest, StatusRequest, TxnRequest, WatchCreateRequest, WatchProgressRequest,
-    WatchRequest, WatchResponse, alarm_request::AlarmAction, cluster_client::ClusterClient,
-    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
-    request_op, watch_client::WatchClient, watch_request::RequestUnion,
+    MemberListRequest, MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, PutRequest,
+    RangeRequest, RequestOp, SnapshotRequest, StatusRequest, TxnRequest, WatchCreateRequest,
+    WatchProgressRequest, WatchRequest, WatchResponse, alarm_request::AlarmAction,
+    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, request_op, watch_client::WatchClient,
+    watch_request::RequestUnion,
 };
 use etcd_api::health::{HealthCheckRequest, health_client::HealthClient};
 use node_protocol::{
@@ -334,6 +335,8 @@ async fn bad_requests_are_refused_before_they_are_proposed() {
     let invalid = |text: &str| (Code::InvalidArgument, format!("etcdserver: {text}"));
     assert_eq!(refused(kv.put(put("", "v")).await), invalid("key is not provided"));
     assert_eq!(refused(kv.range(get("")).await), invalid("key is not provided"));
+    let unsorted = RangeRequest { sort_target: 9, ..get("k") };
+    assert_eq!(refused(kv.range(unsorted).await), invalid("invalid sort option"));
     let large = put("k", &"v".repeat(150_000));
     assert_eq!(refused(kv.put(large).await), invalid("request is too large"));
     let op = RequestOp { request: Some(request_op::Request::RequestPut(put("a", ""))) };
@@ -569,6 +572,12 @@ async fn members_are_listed_added_and_removed() {
         refused(cluster.member_add(add("10.0.0.2:2380")).await),
         (Code::InvalidArgument, "etcdserver: given member URLs are invalid".into())
     );
+    for peer_urls in [vec![], vec!["".into()], vec!["abc".into()], vec!["http://a:1/b".into()]] {
+        assert_eq!(
+            refused(cluster.member_update(MemberUpdateRequest { id, peer_urls }).await),
+            (Code::InvalidArgument, "etcdserver: given member URLs are invalid".into())
+        );
+    }
     let left = cluster.member_remove(MemberRemoveRequest { id }).await.expect("is removed");
     assert_eq!(left.into_inner().members.len(), 1);
     assert_eq!(
@@ -589,6 +598,11 @@ async fn an_operator_learns_how_the_member_is() {
     assert_eq!(hash.into_inner().hash_revision, 1);
     let alarms = maintenance.alarm(AlarmRequest::default()).await.expect("is told");
     assert!(alarms.into_inner().alarms.is_empty());
+    for (action, alarm) in [(1, 0), (1, 9), (1, -1), (2, 9), (9, 1), (-1, 1)] {
+        let request = AlarmRequest { action, member_id: 5, alarm };
+        let alarms = maintenance.alarm(request).await.expect("is told").into_inner().alarms;
+        assert!(alarms.is_empty(), "neither raised nor lowered: {action} {alarm}");
+    }
     assert_eq!(
         refused(maintenance.move_leader(MoveLeaderRequest { target_id: 9 }).await),
         (Code::FailedPrecondition, "etcdserver: bad leader transferee".into())

@@ -6,7 +6,7 @@
 //! | `CORRUPT` | a client that found members' states to differ; no member raises it yet | every write is refused |
 //!
 //! They are part of the replicated state, so members agree on what they refuse, and only an
-//! operator's `disarm` ends them. Kinds this version does not know are kept, and change nothing.
+//! operator's `disarm` ends them. Kinds that this version does not know are not raised.
 //!
 //! ```text
 //!   table Meta:  "alarm/" · 8 bytes member, big endian · 4 bytes kind, big endian  →  nothing
@@ -60,6 +60,10 @@ impl Alarms {
     }
 }
 
+fn is_known(kind: i32) -> bool {
+    matches!(AlarmType::try_from(kind), Ok(AlarmType::Nospace | AlarmType::Corrupt))
+}
+
 fn row_key(member: MemberId, kind: i32) -> Bytes {
     let mut key = BytesMut::with_capacity(ALARM_PREFIX.len() + 12);
     key.put_slice(ALARM_PREFIX);
@@ -90,6 +94,7 @@ impl Store {
                 .alarms()
                 .filter(|active| alarm == AlarmType::None as i32 || active.alarm == alarm)
                 .collect(),
+            Ok(AlarmAction::Activate) if !is_known(alarm) => Vec::new(),
             Ok(AlarmAction::Activate) => {
                 if self.alarms.0.insert((member, alarm)) {
                     self.record(Change::set(Table::Meta, row_key(member, alarm), Bytes::new()));

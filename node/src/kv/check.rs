@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use etcd_api::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
-    request_op::Request,
+    range_request::SortTarget, request_op::Request,
 };
 
 use super::command::Op;
@@ -35,7 +35,10 @@ pub fn check_op(op: &Op, max_txn_ops: usize) -> Result<(), KvError> {
 
 /// Checks a range request.
 pub fn check_range(request: &RangeRequest) -> Result<(), KvError> {
-    check_key(&request.key)
+    check_key(&request.key)?;
+    // As in 3.6. A member of 3.5 ends when it is asked to sort by what it does not know.
+    let target = SortTarget::try_from(request.sort_target);
+    target.map(|_| ()).map_err(|_| KvError::SortUnknown)
 }
 
 /// Checks a put request.

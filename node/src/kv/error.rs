@@ -51,6 +51,9 @@ pub enum KvError {
     /// The revision asked for is not written yet.
     #[error("the revision is in the future")]
     FutureRevision,
+    /// What is to be sorted by is none of the fields of a key.
+    #[error("keys cannot be sorted by that")]
+    SortUnknown,
     /// A member's state is larger than its quota, and the request would make it grow.
     #[error("a member is out of space")]
     NoSpace,
@@ -90,6 +93,7 @@ impl KvError {
             Self::FutureRevision => {
                 (OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision")
             }
+            Self::SortUnknown => (INVALID_ARGUMENT, "etcdserver: invalid sort option"),
             Self::NoSpace => (RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"),
             Self::Corrupt => (DATA_LOSS, "etcdserver: corrupt cluster"),
         }

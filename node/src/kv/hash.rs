@@ -51,7 +51,16 @@ impl Store {
     pub fn hash_kv(&self, revision: Revision) -> Result<HashKv, ReadError> {
         let compacted = self.compacted;
         let at = match revision.0 {
-            ..=0 => self.revision,
+            0 => self.revision,
+            // As in etcd: no row is that old.
+            at @ ..0 => {
+                let hash = crc32c::crc32c(b"key");
+                return Ok(HashKv {
+                    hash,
+                    compact_revision: Revision(compacted),
+                    hash_revision: Revision(at),
+                });
+            }
             at if at < compacted => return Err(KvError::Compacted.into()),
             at if at > self.revision => return Err(KvError::FutureRevision.into()),
             at => at,

@@ -9,6 +9,7 @@
 mod cluster;
 mod plain;
 mod play;
+mod raw;
 mod script;
 
 use std::fmt::Write as _;
@@ -83,4 +84,23 @@ fn stock_etcdctl_hears_what_it_hears_from_etcd() {
     assert!(differing.is_empty(), "of {calls} answers some differ:\n{differing}");
     assert!(only.is_some() || calls >= CALLS, "only {calls} answers were compared");
     println!("{calls} answers are equal to those of etcd {}", programs.version);
+}
+
+#[test]
+fn raw_grpc_hears_what_it_hears_from_etcd() {
+    let Some(programs) = Programs::find() else { return };
+    let ports = cluster::ports(2 * cluster::PLACES);
+    // Else etcd refuses every change of members in its first five seconds.
+    let flags = ["--strict-reconfig-check=false".to_owned()];
+    let [theirs, ours] = [Kind::Etcd, Kind::RaftNode]
+        .map(|kind| raw::ask(&Cluster::start(&programs, kind, &ports, &flags)));
+    let mut differing = String::new();
+    for (ours, theirs) in ours.iter().zip(&theirs).filter(|(ours, theirs)| ours != theirs) {
+        let (asked, theirs, ours) = (ours.asked, &theirs.answer, &ours.answer);
+        writeln!(differing, "{asked}\n--- etcd\n{theirs}\n--- ours\n{ours}\n")
+            .expect("a string takes all that is written to it");
+    }
+    assert_eq!(ours.len(), theirs.len(), "both were asked the same");
+    assert!(differing.is_empty(), "of {} answers some differ:\n{differing}", ours.len());
+    println!("{} answers are equal to those of etcd {}", ours.len(), programs.version);
 }
