@@ -54,6 +54,9 @@ pub struct Settings {
 /// Bytes of entries in one message to a peer.
 pub const MESSAGE_BYTES: u64 = 1 << 20;
 
+/// No term and no index is ever beyond it, so that one more is a number yet.
+const FARTHEST: u64 = u64::MAX / 2;
+
 /// What must happen now; see the picture above.
 pub struct Round {
     /// Messages to send before the fsync.
@@ -224,6 +227,18 @@ impl Driver {
         };
         if misplaced || message.to != self.settings.member.0 || message.from == message.to {
             return Err(Refused::Misplaced);
+        }
+        let numbers = [
+            message.term,
+            message.index,
+            message.log_term,
+            message.commit,
+            message.commit_term,
+            message.reject_hint,
+            message.request_snapshot,
+        ];
+        if numbers.into_iter().any(|number| number > FARTHEST) {
+            return Err(Refused::Implausible);
         }
         let follows = |(entry, index): (&Entry, u64)| {
             entry.index == index && entry.term <= message.term && entry.term >= message.log_term

@@ -7,11 +7,20 @@ use node_protocol::MemberId;
 use raft::eraftpb::EntryType;
 
 use super::{PROPOSAL_BYTES, Replica};
+use crate::causes::with_causes;
 use crate::cluster::{ChangeError, MemberChange};
 use crate::consensus::waiters::Answer;
-use crate::kv::{Command, CommandId, KvError, Op};
+use crate::kv::{Command, CommandId, KvError, Op, check_op};
 use crate::training::Break;
 use crate::transport::{Forwarded, Packet};
+
+/// Whether a command of a peer can be applied: one that cannot be read would end every member that
+/// comes to it in its log, and again after each restart. How many operations a transaction may have
+/// is for the member that was asked to say.
+pub(super) fn sound(command: &Bytes) -> Result<(), String> {
+    let command = Command::decode(command).map_err(|error| with_causes(&error))?;
+    check_op(&command.op, usize::MAX).map_err(|error| error.to_string())
+}
 
 impl Replica {
     /// Sends every open command again: the leader may never have got it.

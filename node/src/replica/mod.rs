@@ -50,6 +50,7 @@ use crate::telemetry::Telemetry;
 use crate::training::{Break, Planted};
 use crate::transport::links::{LinkNews, Links};
 use crate::transport::{Forwarded, Packet};
+use commands::sound;
 use leases::Asks;
 
 /// Inputs taken in one step; more wait for the next. Bounds the size of a batch.
@@ -394,7 +395,11 @@ impl Replica {
         match packet {
             Packet::Raft(message) => self.message(*message),
             Packet::Forward(forwarded) => {
-                self.forwarded.push(forwarded);
+                // What is in the log has to be applied by everybody, so it is read before.
+                match sound(&forwarded.command) {
+                    Ok(()) => self.forwarded.push(forwarded),
+                    Err(why) => tracing::warn!(%from, why, "a forwarded command is refused"),
+                }
                 Ok(())
             }
             Packet::Ask { id, ask } => {

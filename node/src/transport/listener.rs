@@ -24,6 +24,9 @@ use crate::metrics::Metrics;
 /// Bytes taken from a socket at once.
 const READ_BYTES: usize = 256 * 1024;
 
+/// Refused callers that are remembered; nobody can fill the memory by making up more.
+const REFUSED: usize = 64;
+
 /// Where packets go. Waits while the inbox is full, so a flood ends at the sender's socket.
 pub trait Inbox: Clone + Send + Sync + 'static {
     /// Hands a packet of `from` on; false when nobody takes any more.
@@ -103,7 +106,13 @@ impl<I: Inbox> Listener<I> {
         let back = |kind| FrameHeader::new(kind, self.identity.member, header.from);
         if let Err(rejection) = self.identity.judge(&header, hello) {
             let text = rejection.to_string();
-            let told = self.refused.lock().insert(header.from, text.clone());
+            let told = {
+                let mut refused = self.refused.lock();
+                if refused.len() >= REFUSED {
+                    refused.clear();
+                }
+                refused.insert(header.from, text.clone())
+            };
             if told.as_ref() != Some(&text) {
                 tracing::warn!(peer = %header.from, %rejection, "a peer was refused");
             }

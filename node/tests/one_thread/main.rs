@@ -4,6 +4,7 @@
 //! The same seed gives the same trace, bit for bit.
 
 mod cluster;
+mod hostile;
 mod known_bugs;
 
 use cluster::Cluster;

@@ -42,6 +42,21 @@ impl Urls {
         Self(held.iter().map(|[client, peer]| [url(client), url(peer)]).collect())
     }
 
+    /// The same URLs, but of fewer members.
+    pub(crate) fn first(&self, members: usize) -> Self {
+        Self(self.0[..members].to_vec())
+    }
+
+    /// Host and port of a member for clients.
+    pub(crate) fn client(&self, n: usize) -> &str {
+        self.0[n][0].trim_start_matches("http://")
+    }
+
+    /// Host and port of a member for peers.
+    pub(crate) fn peer(&self, n: usize) -> &str {
+        self.0[n][1].trim_start_matches("http://")
+    }
+
     /// Starts one of the members.
     pub(crate) fn start(&self, n: usize, data_dir: &Path) -> Member {
         self.start_with(n, data_dir, &[])
@@ -75,6 +90,12 @@ impl Member {
     /// A cluster of one.
     pub(crate) fn start(data_dir: &Path) -> Self {
         Urls::of(1).start(0, data_dir)
+    }
+
+    /// Ends the process at once.
+    pub(crate) fn crash(&mut self) {
+        self.process.kill().expect("it runs or has run");
+        self.process.wait().expect("it is our child");
     }
 
     /// Waits until the process ends by itself: its exit code, and all it said.

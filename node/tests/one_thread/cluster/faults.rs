@@ -3,6 +3,7 @@
 use node::handle::{LeaseAnswer, LeaseAsk, Refusal};
 use node::inbox::Input;
 use node::storage::MemoryDisk;
+use node::transport::Packet;
 use tokio::sync::oneshot;
 
 use super::{Cluster, Waiting};
@@ -15,6 +16,13 @@ impl Cluster {
 
     pub(crate) fn resume(&mut self, member: usize) {
         self.members[member].paused = false;
+    }
+
+    /// A member hears something in a peer's name, however that came about.
+    pub(crate) fn whisper(&mut self, from: usize, to: usize, packet: Packet) {
+        let from = self.members[from].id;
+        let running = self.members[to].running.as_ref().expect("the receiver runs");
+        running.inbox_in.send(Input::Packet { from, packet }).expect("the inbox has room");
     }
 
     /// A member's next sync fails; the member is expected to end.
