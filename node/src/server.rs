@@ -423,14 +423,21 @@ async fn ask_members(
     own: &[String],
 ) -> Result<(ClusterId, Membership), ServerError> {
     let mut why = "no other member is named".to_owned();
+    let mut behind = None;
+    let as_named = |members: &Membership| {
+        members.members().count() == first.len()
+            && members.members().any(|member| member.peer_urls == own)
+    };
     for member in first.iter().filter(|member| member.peer_urls != own) {
         let dial = dial(config, &member.peer_urls);
         match bulk::fetch_members(&dial).await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) if as_named(&answer.1) => return Ok(answer),
+            // It may not have applied the addition yet; another one has.
+            Ok(answer) => behind = Some(answer),
             Err(error) => why = format!("{}: {error}", member.peer_urls.join(",")),
         }
     }
-    Err(ServerError::NoCluster { why })
+    behind.ok_or(ServerError::NoCluster { why })
 }
 
 fn dial(config: &Config, urls: &[String]) -> Dial {
