@@ -72,7 +72,11 @@ fn is_operation_of_the_cluster(command: &Command) -> bool {
         | Command::Isolate { .. }
         | Command::UndoFaults
         | Command::StartOver
-        | Command::SetToken { .. } => true,
+        | Command::SetToken { .. }
+        | Command::AddMember { .. }
+        | Command::PromoteMember { .. }
+        | Command::RemoveMember { .. }
+        | Command::TransferLeadership { .. } => true,
         Command::SetWorkload { .. }
         | Command::SetWatches { .. }
         | Command::Put { .. }

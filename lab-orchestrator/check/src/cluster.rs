@@ -3,15 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lab_protocol::node_protocol::{Role, Term, TraceEvent};
-use lab_protocol::{Command, Event, Link, LinkCondition, MemberNo, Numbered, Process};
+use lab_protocol::{
+    Command, Event, LabState, Link, LinkCondition, MemberNo, Numbered, Process, Standing,
+};
 
 use crate::history::Moment;
 
 /// A fold of the events that tell of members and links.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cluster {
-    /// Every planned member, and whether its process runs.
+    /// Every member with a place, and whether its process runs.
     members: BTreeMap<MemberNo, bool>,
+    /// Those that the run began with.
+    founders: BTreeSet<MemberNo>,
+    /// The fold of what tells who takes part, and of nothing else.
+    roster: LabState,
     cut: BTreeSet<Link>,
     /// Who says that it leads, and in which term; a process that ended says nothing.
     in_office: BTreeMap<MemberNo, Term>,
@@ -27,10 +33,24 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn observe(&mut self, numbered: &Numbered) {
         let moment = Moment::of(numbered);
+        if matches!(
+            numbered.event,
+            Event::RunStarted { .. }
+                | Event::MemberAdded { .. }
+                | Event::Process { .. }
+                | Event::Identified { .. }
+                | Event::Status { .. }
+        ) {
+            self.roster.apply(numbered, false);
+        }
         match &numbered.event {
             Event::RunStarted { members, .. } => {
-                *self = Self::default();
+                *self = Self { roster: std::mem::take(&mut self.roster), ..Self::default() };
                 self.members = members.iter().map(|plan| (plan.member, false)).collect();
+                self.founders = self.members.keys().copied().collect();
+            }
+            Event::MemberAdded { plan, .. } => {
+                self.members.insert(plan.member, false);
             }
             Event::Process { member, process } => {
                 let up = matches!(process, Process::Up { .. });
@@ -39,7 +59,7 @@ impl Cluster {
                     self.in_office.remove(member);
                 }
                 self.was_complete |= self.members.values().all(|up| *up);
-                if !up && self.was_complete {
+                if !up && self.was_complete && self.standing(*member) != Standing::Removed {
                     self.first_fault.get_or_insert(moment);
                 }
             }
@@ -82,9 +102,18 @@ impl Cluster {
         }
     }
 
-    /// Every planned member, ascending.
+    /// Every member that has a vote, ascending; those that the run began with count until a
+    /// configuration says otherwise.
     pub(crate) fn members(&self) -> impl Iterator<Item = MemberNo> {
-        self.members.keys().copied()
+        self.members.keys().copied().filter(|&member| match self.standing(member) {
+            Standing::Voter => true,
+            Standing::Unknown => self.founders.contains(&member),
+            Standing::Learner | Standing::Removed => false,
+        })
+    }
+
+    fn standing(&self, member: MemberNo) -> Standing {
+        self.roster.members.get(&member).map_or(Standing::Unknown, |known| known.standing)
     }
 
     pub(crate) fn is_up(&self, member: MemberNo) -> bool {
@@ -93,7 +122,8 @@ impl Cluster {
 
     /// Whether more than half of all members are up.
     pub(crate) fn majority_is_up(&self) -> bool {
-        self.members.values().filter(|up| **up).count() > self.members.len() / 2
+        let up = self.members().filter(|&member| self.is_up(member)).count();
+        up > self.members().count() / 2
     }
 
     /// The one that says it leads in the highest term.
@@ -120,7 +150,7 @@ impl Cluster {
 
     /// Whether a member can reach a quorum, itself included.
     pub(crate) fn reaches_quorum(&self, member: MemberNo) -> bool {
-        self.is_up(member) && self.circle(member).len() > self.members.len() / 2
+        self.is_up(member) && self.circle(member).len() > self.members().count() / 2
     }
 
     /// The first fault of the run, if there was one.

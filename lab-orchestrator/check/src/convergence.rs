@@ -1,15 +1,18 @@
 //! When a cluster is whole again: everybody is up, follows one leader, and has all of its log.
 
 use lab_protocol::node_protocol::Role;
-use lab_protocol::{LabState, LinkCondition, MemberNo, MemberState, Process};
+use lab_protocol::{LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing};
 
 /// The leader that everybody follows, when every process is up and every link delivers.
 ///
-/// A picture that a member gave before its process started anew does not count.
+/// Everybody is who takes part: nothing is asked of a member that was removed. A picture that a member gave before its process started anew does not count.
 pub fn agreed(state: &LabState) -> Option<MemberNo> {
     let whole = !state.members.is_empty()
-        && state.members.values().all(is_heard)
-        && state.links.values().all(|link| link.condition != LinkCondition::Cut);
+        && state.taking_part().all(|(_, member)| is_heard(member))
+        && state
+            .links
+            .iter()
+            .all(|(link, now)| now.condition != LinkCondition::Cut || is_gone(state, *link));
     let leader = state.leader().filter(|_| whole)?;
     let office = &state.members[&leader];
     let (id, _) = office.id?;
@@ -21,14 +24,21 @@ pub fn agreed(state: &LabState) -> Option<MemberNo> {
                 && (member.id.is_some_and(|(own, _)| own == id) || status.role != Role::Leader)
         })
     };
-    state.members.values().all(follows).then_some(leader)
+    state.taking_part().all(|(_, member)| follows(member)).then_some(leader)
+}
+
+/// Whether one end of a link was removed from the cluster.
+fn is_gone(state: &LabState, link: Link) -> bool {
+    [link.from, link.to].iter().any(|end| {
+        state.members.get(end).is_some_and(|member| member.standing == Standing::Removed)
+    })
 }
 
 /// Whether all agree on a leader and every log is equally long, committed and wholly applied.
 pub fn converged(state: &LabState) -> bool {
     let Some(leader) = agreed(state) else { return false };
     let Some(whole) = state.members[&leader].status.as_ref() else { return false };
-    state.members.values().all(|member| {
+    state.taking_part().all(|(_, member)| {
         member.status.as_ref().is_some_and(|status| {
             status.last == whole.last && status.commit == whole.last && status.applied == whole.last
         })
@@ -45,6 +55,7 @@ pub fn is_heard(member: &MemberState) -> bool {
 /// What every member says of itself, in one line, for whoever waited in vain.
 pub fn account(state: &LabState) -> String {
     let say = |(no, member): (&MemberNo, &MemberState)| match (&member.process, &member.status) {
+        _ if member.standing == Standing::Removed => format!("{no} was removed"),
         (Process::Planned, _) => format!("{no} was not started"),
         (Process::Paused { .. }, _) => format!("{no} is paused"),
         (Process::Down { .. }, _) => format!("{no} is down"),

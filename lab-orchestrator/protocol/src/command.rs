@@ -54,6 +54,16 @@ pub enum Command {
     SetToken { member: MemberNo, token: String },
     /// Has so many clients watch all that the workload writes, instead of those that do so now.
     SetWatches { count: u32 },
+    /// Has the cluster take in a new member, with a vote or as a learner, and starts its process.
+    /// It gets the next number that was never used.
+    AddMember { learner: bool },
+    /// Has the cluster give a learner a vote.
+    PromoteMember { member: MemberNo },
+    /// Has the cluster put a member out. Its process ends by itself when a peer tells it so, and is
+    /// stopped when it does not hear of it.
+    RemoveMember { member: MemberNo },
+    /// Asks the leader to hand over to this member.
+    TransferLeadership { to: MemberNo },
 }
 
 /// Who refuses to hear whom: for each member the members whose messages do not reach it.

@@ -116,6 +116,18 @@ pub enum Event {
     WatchClosed { watch: WatchId, why: String },
     /// A client asked for the rest of a closed watch, from this revision on.
     WatchResumed { watch: WatchId, member: MemberNo, start_revision: i64 },
+    /// The cluster took in a new member, which has a place in the lab from now on; its process has
+    /// not begun.
+    MemberAdded {
+        /// As planned.
+        plan: MemberPlan,
+        /// The identity that the cluster gave it.
+        id: MemberId,
+        /// Which cluster.
+        cluster: ClusterId,
+        /// Without a vote.
+        learner: bool,
+    },
 }
 
 /// What one member holds: a linearizable read of all keys, and the hash of its state.

@@ -8,7 +8,7 @@
 pub mod story;
 pub mod tape;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 
 use node_protocol::{ClusterId, MemberId, Role, Status, TraceEvent, telemetry::EntryBrief};
@@ -49,8 +49,36 @@ pub struct LabState {
     pub story: Story,
     /// What the last minutes looked like.
     pub tape: Tape,
+    /// Who has a vote, by the newest account of a member.
+    pub configuration: Configuration,
     /// Messages since the last [`Event::Traffic`]: what its next counts will include.
     pub uncounted_messages: u64,
+}
+
+/// Who takes part in the cluster, as a member told after the change was committed; empty until one
+/// did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// Who counts in a majority.
+    pub voters: BTreeSet<MemberId>,
+    /// Who receives the log and does not count.
+    pub learners: BTreeSet<MemberId>,
+}
+
+/// What the configuration says of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It is in no configuration that was told, so far.
+    #[default]
+    Unknown,
+    /// It has a vote.
+    Voter,
+    /// It receives the log, has no vote.
+    Learner,
+    /// It was in the configuration and is no longer; it never returns.
+    Removed,
 }
 
 /// What the lab knows of one member.
@@ -60,6 +88,8 @@ pub struct MemberState {
     pub plan: MemberPlan,
     /// Its identity, once it told.
     pub id: Option<(MemberId, ClusterId)>,
+    /// What the configuration says of it.
+    pub standing: Standing,
     /// Its process, by the supervisor's account.
     pub process: Process,
     /// Since when the process is in that condition.
@@ -134,6 +164,42 @@ impl LabState {
         self.members.iter().find(|(_, m)| m.id.is_some_and(|(own, _)| own == id)).map(|(&no, _)| no)
     }
 
+    /// The members that were not put out of the cluster, ascending.
+    pub fn taking_part(&self) -> impl Iterator<Item = (MemberNo, &MemberState)> {
+        self.members
+            .iter()
+            .filter(|(_, member)| member.standing != Standing::Removed)
+            .map(|(&no, member)| (no, member))
+    }
+
+    /// Takes over the configuration that the leader tells, else the member with the highest term.
+    ///
+    /// A leader applies a change first; a removed member, and one that was cut off, know an older
+    /// one.
+    fn configure(&mut self) {
+        let told = self
+            .taking_part()
+            .filter(|(_, member)| matches!(member.process, Process::Up { .. }))
+            .filter(|(_, member)| member.status_at_micros >= member.process_since_micros)
+            .filter_map(|(_, member)| Some((member.id?.1, member.status.as_ref()?)))
+            .filter(|(_, status)| !status.voters.is_empty())
+            .max_by_key(|(_, status)| (status.term, status.role == Role::Leader, status.applied));
+        let Some((cluster, status)) = told else { return };
+        let voters = status.voters.iter().copied().collect();
+        let learners = status.learners.iter().copied().collect();
+        self.configuration = Configuration { cluster, voters, learners };
+        for member in self.members.values_mut() {
+            member.standing = match member.id {
+                Some((id, _)) if self.configuration.voters.contains(&id) => Standing::Voter,
+                Some((id, _)) if self.configuration.learners.contains(&id) => Standing::Learner,
+                Some((_, own)) if own == cluster && member.standing != Standing::Unknown => {
+                    Standing::Removed
+                }
+                Some(_) | None => Standing::Unknown,
+            };
+        }
+    }
+
     fn fold(&mut self, at_micros: u64, event: &Event) {
         match event {
             Event::RunStarted { run, seed, engine, token, members, .. } => {
@@ -156,6 +222,9 @@ impl LabState {
             }
             Event::Identified { member, id, cluster } => {
                 if let Some(member) = self.members.get_mut(member) {
+                    if member.id.is_some_and(|(known, _)| known != *id) {
+                        member.standing = Standing::Unknown;
+                    }
                     member.id = Some((*id, *cluster));
                 }
             }
@@ -168,6 +237,13 @@ impl LabState {
                 if let Some(member) = self.members.get_mut(member) {
                     member.status = Some(status.as_ref().clone());
                     member.status_at_micros = at_micros;
+                    self.configure();
+                }
+            }
+            Event::MemberAdded { plan, id, cluster, learner: _ } => {
+                self.plan(std::slice::from_ref(plan));
+                if let Some(member) = self.members.get_mut(&plan.member) {
+                    member.id = Some((*id, *cluster));
                 }
             }
             Event::Trace { member, traced } => {
@@ -210,6 +286,7 @@ impl LabState {
         }
     }
 
+    /// Makes room for members, and for the links between them and all others.
     fn plan(&mut self, members: &[MemberPlan]) {
         for plan in members {
             self.members.insert(
@@ -217,6 +294,7 @@ impl LabState {
                 MemberState {
                     plan: plan.clone(),
                     id: None,
+                    standing: Standing::Unknown,
                     process: Process::Planned,
                     process_since_micros: self.at_micros,
                     feed: Feed::Lost,
@@ -226,11 +304,12 @@ impl LabState {
                 },
             );
         }
-        for from in members {
-            for to in members.iter().filter(|to| to.member != from.member) {
-                let link = Link { from: from.member, to: to.member };
+        for &from in self.members.keys() {
+            for &to in self.members.keys().filter(|to| **to != from) {
+                let link = Link { from, to };
                 let traffic = LinkTraffic { link, sent: 0, landed: 0, lost: 0, bytes: 0 };
-                self.links.insert(link, LinkState { condition: LinkCondition::Open, traffic });
+                let condition = LinkCondition::Open;
+                self.links.entry(link).or_insert(LinkState { condition, traffic });
             }
         }
     }
@@ -256,5 +335,114 @@ impl MemberState {
             TraceEvent::SnapshotInstalled { .. } => self.briefs.clear(),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use node_protocol::{Index, Term};
+
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId(1);
+
+    fn plan(no: u8) -> MemberPlan {
+        MemberPlan { member: MemberNo(no), client_url: String::new(), peer_url: String::new() }
+    }
+
+    /// Three members that are up and have told who they are.
+    fn lab() -> LabState {
+        let mut state = LabState::default();
+        tell(
+            &mut state,
+            Event::RunStarted {
+                run: String::new(),
+                seed: 0,
+                version: String::new(),
+                engine: String::new(),
+                token: String::new(),
+                wall_millis: 0,
+                members: (1..=3).map(plan).collect(),
+            },
+        );
+        for no in 1..=3 {
+            begins(&mut state, no);
+        }
+        state
+    }
+
+    fn tell(state: &mut LabState, event: Event) {
+        let numbered = Numbered { seq: state.seq + 1, at_micros: state.seq, event };
+        state.apply(&numbered, true);
+    }
+
+    fn begins(state: &mut LabState, no: u8) {
+        let (member, id) = (MemberNo(no), MemberId(no.into()));
+        tell(state, Event::Process { member, process: Process::Up { pid: 1 } });
+        tell(state, Event::Identified { member, id, cluster: CLUSTER });
+    }
+
+    /// A member tells its role, its term, and whom it counts.
+    fn says(state: &mut LabState, no: u8, (role, term): (Role, u64), config: (&[u64], &[u64])) {
+        let ids = |ids: &[u64]| ids.iter().copied().map(MemberId).collect();
+        let status = Status {
+            role,
+            term: Term(term),
+            applied: Index(9),
+            voters: ids(config.0),
+            learners: ids(config.1),
+            ..Status::default_at(0)
+        };
+        tell(state, Event::Status { member: MemberNo(no), status: Box::new(status) });
+    }
+
+    fn standings(state: &LabState) -> Vec<Standing> {
+        state.members.values().map(|member| member.standing).collect()
+    }
+
+    #[test]
+    fn a_member_stands_as_the_newest_configuration_says() {
+        use Role::{Follower, Leader};
+        use Standing::{Learner, Removed, Unknown, Voter};
+        let mut state = lab();
+        assert_eq!(standings(&state), [Unknown; 3]);
+        let three: (&[u64], &[u64]) = (&[1, 2, 3], &[]);
+        says(&mut state, 1, (Leader, 2), three);
+        says(&mut state, 2, (Follower, 2), three);
+        assert_eq!(standings(&state), [Voter; 3]);
+
+        let (id, cluster) = (MemberId(4), CLUSTER);
+        tell(&mut state, Event::MemberAdded { plan: plan(4), id, cluster, learner: true });
+        assert_eq!(standings(&state), [Voter, Voter, Voter, Unknown], "nobody has told it");
+        assert_eq!(state.links.len(), 12);
+        says(&mut state, 1, (Leader, 2), (&[1, 2, 3], &[4]));
+        // Who is behind the leader still tells the old one.
+        says(&mut state, 2, (Follower, 2), three);
+        assert_eq!(standings(&state), [Voter, Voter, Voter, Learner]);
+        assert_eq!(state.configuration.voters.len(), 3);
+        begins(&mut state, 4);
+        says(&mut state, 1, (Leader, 2), (&[1, 2, 3, 4], &[]));
+        assert_eq!(standings(&state), [Voter; 4]);
+
+        says(&mut state, 2, (Leader, 3), (&[2, 3, 4], &[]));
+        says(&mut state, 1, (Follower, 2), (&[1, 2, 3, 4], &[]));
+        assert_eq!(standings(&state), [Removed, Voter, Voter, Voter]);
+        let ended = crate::Ended::Exit { code: 1 };
+        let process = Process::Down { ended, asked: false, wiped: false };
+        tell(&mut state, Event::Process { member: MemberNo(1), process });
+        assert!(state.tape.faults.is_empty(), "its end is no fault");
+        assert_eq!(state.taking_part().count(), 3);
+    }
+
+    #[test]
+    fn who_belongs_to_another_cluster_was_not_removed_from_this_one() {
+        let mut state = lab();
+        let stray =
+            Event::Identified { member: MemberNo(3), id: MemberId(33), cluster: ClusterId(2) };
+        tell(&mut state, stray);
+        says(&mut state, 3, (Role::Follower, 1), (&[31, 32, 33], &[]));
+        assert_eq!(standings(&state)[2], Standing::Voter);
+        says(&mut state, 1, (Role::Leader, 2), (&[1, 2, 3], &[]));
+        assert_eq!(standings(&state), [Standing::Voter, Standing::Voter, Standing::Unknown]);
     }
 }

@@ -31,7 +31,9 @@ pub use event::{
     By, CommandId, Ended, Event, Fate, Feed, LinkCondition, LinkTraffic, LostWhy, MemberPlan,
     Message, Numbered, Process, ReadBack, SIMULATION,
 };
-pub use lab_state::{Applied, LabState, LinkState, MemberState, story, tape};
+pub use lab_state::{
+    Applied, Configuration, LabState, LinkState, MemberState, Standing, story, tape,
+};
 pub use operation::{Answer, Call, ClientNo, OpId, Outcome};
 pub use socket::{ClientFrame, DecodeError, LAB_PROTOCOL_VERSION, ServerFrame};
 pub use transaction::{

@@ -199,6 +199,7 @@ fn later() -> Vec<Event> {
         prev_kv: true,
         progress_notify: true,
     };
+    let asked = |command| Event::Asked { id: CommandId(1), by: By::Page, command };
     let changed = |kind, prev| WatchEvent { kind, row: row.clone(), prev };
     vec![
         Event::Invoked { op, client, member, call },
@@ -229,6 +230,16 @@ fn later() -> Vec<Event> {
         Event::MessageLost { number: 1, why: LostWhy::Chance },
         Event::Invoked { op, client, member, call: Call::LeaseKeepAlive { lease: 77 } },
         Event::Invoked { op, client, member, call: Call::LeaseRevoke { lease: 77 } },
+        Event::MemberAdded {
+            plan: MemberPlan { member, client_url: "c".into(), peer_url: "p".into() },
+            id: MemberId(9),
+            cluster: ClusterId(8),
+            learner: true,
+        },
+        asked(Command::AddMember { learner: true }),
+        asked(Command::PromoteMember { member }),
+        asked(Command::RemoveMember { member }),
+        asked(Command::TransferLeadership { to: M2 }),
     ]
 }
 

@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 
 pub use wording::seconds;
 use wording::{
-    asker, because, candidacy, capital, links_changed, list, name, number, silence, size, subject,
-    workload,
+    asker, because, candidacy, capital, configuration, links_changed, list, name, number, silence,
+    size, subject, workload,
 };
 
 use crate::{
     By, Command, CommandId, Ended, Event, LabState, Link, LinkCondition, MemberNo, Process,
-    SIMULATION, tape::Gap,
+    SIMULATION, Standing, tape::Gap,
 };
 
 /// Lines kept; the oldest are dropped.
@@ -112,6 +112,7 @@ enum Kind {
     Compacted,
     Reconnected(MemberNo),
     AsksAgain,
+    Counts(usize, usize),
     Grants(MemberNo, Term),
     Refuses(MemberNo),
     Links(By, LinkCondition, Vec<Link>),
@@ -204,6 +205,18 @@ impl Story {
                     self.line(at_micros, Tone::Fault, text);
                 }
             }
+            Event::MemberAdded { plan, learner, .. } => {
+                let who = self.asker(|command| matches!(command, Command::AddMember { .. }));
+                let by = who.map_or("Somebody", |(_, by)| asker(by));
+                let member = plan.member;
+                let text = match learner {
+                    true => format!(
+                        "{by} added {member} as a learner: it receives the log and has no vote."
+                    ),
+                    false => format!("{by} added {member}, with a vote."),
+                };
+                self.line(at_micros, Tone::Asked, text);
+            }
             Event::RunEnded => self.line(at_micros, Tone::Asked, "The run ends.".to_owned()),
             Event::Identified { .. }
             | Event::Telemetry { .. }
@@ -295,9 +308,24 @@ impl Story {
         let Some((_, by, command)) = found.and_then(|place| self.open.remove(place)) else {
             return;
         };
-        if command == Command::UndoFaults {
-            let text = format!("{} undid all faults.", asker(by));
-            self.line(at_micros, Tone::Holds, text);
+        let by = asker(by);
+        match command {
+            Command::UndoFaults => {
+                self.line(at_micros, Tone::Holds, format!("{by} undid all faults."));
+            }
+            Command::PromoteMember { member } => {
+                let text = format!("{by} promoted {member}: it is no learner any more.");
+                self.line(at_micros, Tone::Asked, text);
+            }
+            Command::RemoveMember { member } => {
+                let text = format!("{by} removed {member} from the cluster, for ever.");
+                self.line(at_micros, Tone::Asked, text);
+            }
+            Command::TransferLeadership { to } => {
+                let text = format!("{by} had the leadership handed over to {to}.");
+                self.line(at_micros, Tone::Asked, text);
+            }
+            _ => {}
         }
         if self.told == Some(id) {
             self.told = None;
@@ -377,6 +405,14 @@ impl Story {
                     return;
                 }
                 if matches!(known.process, Process::Down { .. }) {
+                    return;
+                }
+                if known.standing == Standing::Removed {
+                    let text = match asked {
+                        true => format!("{member}, which was removed, is stopped."),
+                        false => format!("{member} heard that it was removed, and ends."),
+                    };
+                    self.line(at_micros, Tone::Seen, text);
                     return;
                 }
                 let text = self.fall(member, ended, *asked, office);
@@ -596,10 +632,17 @@ impl Story {
                 let text = format!("{member} installed a snapshot up to entry {index} ({size}).");
                 self.line(at_micros, Tone::Seen, text);
             }
-            TraceEvent::Configured { voters, .. } => {
-                if status.is_some_and(|status| status.voters != *voters) {
-                    let text = format!("{member} counts {} voters from now on.", voters.len());
-                    self.line(at_micros, Tone::Seen, text);
+            TraceEvent::Configured { voters, learners } => {
+                let changed =
+                    |status: &Status| status.voters != *voters || status.learners != *learners;
+                if status.is_some_and(changed) {
+                    let kind = Kind::Counts(voters.len(), learners.len());
+                    let counts = configuration(voters.len(), learners.len());
+                    self.join(kind, Some(member), at_micros, Tone::Seen, |merge| {
+                        let names = list(merge.members.iter().copied());
+                        let count = if merge.members.len() == 1 { "counts" } else { "count" };
+                        format!("{names} {count} {counts} from now on.")
+                    });
                 }
             }
             TraceEvent::LeasesExtended { count } if *count > 0 => {

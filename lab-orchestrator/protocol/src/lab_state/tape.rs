@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Call, Command, CommandId, Event, LabState, Link, LinkCondition, MemberNo, OpId, Outcome,
-    Process,
+    Process, Standing,
 };
 
 /// Length of a bucket. A screen pixel of a 30 s tape is about 25 ms, so 100 ms is one tick.
@@ -238,7 +238,7 @@ impl Tape {
     pub(crate) fn note(&mut self, state: &LabState, at_micros: u64, event: &Event) -> Option<Gap> {
         self.advance(at_micros);
         match event {
-            Event::Process { member, process } => self.process(*member, process, at_micros),
+            Event::Process { member, process } => self.process(state, *member, process, at_micros),
             Event::Status { member, status } => {
                 self.office(*member, status.role, status.term, at_micros);
             }
@@ -274,6 +274,7 @@ impl Tape {
             | Event::WatchHeard { .. }
             | Event::WatchClosed { .. }
             | Event::WatchResumed { .. }
+            | Event::MemberAdded { .. }
             | Event::RunEnded => {}
         }
         None
@@ -303,7 +304,9 @@ impl Tape {
         }
     }
 
-    fn process(&mut self, member: MemberNo, process: &Process, at_micros: u64) {
+    fn process(&mut self, state: &LabState, member: MemberNo, process: &Process, at_micros: u64) {
+        let removed =
+            state.members.get(&member).is_some_and(|known| known.standing == Standing::Removed);
         let down = Fault::Down { member };
         let paused = Fault::Paused { member };
         match process {
@@ -314,7 +317,10 @@ impl Tape {
             Process::Paused { .. } => self.open(paused, at_micros),
             Process::Down { .. } => {
                 self.close(&paused, at_micros);
-                self.open(down, at_micros);
+                // The end of a member that was removed harms nobody.
+                if !removed {
+                    self.open(down, at_micros);
+                }
                 self.leave_office(member, at_micros);
             }
         }

@@ -77,6 +77,18 @@ pub(super) fn workload(spec: &WorkloadSpec) -> String {
     }
 }
 
+/// `3 voters`, `4 voters and 1 learner`.
+pub(super) fn configuration(voters: usize, learners: usize) -> String {
+    let count = |number: usize, what: &str| match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    };
+    match learners {
+        0 => count(voters, "voter"),
+        _ => format!("{} and {}", count(voters, "voter"), count(learners, "learner")),
+    }
+}
+
 pub(super) fn subject(
     who: Option<(CommandId, By)>,
     active: impl FnOnce(&str) -> String,
