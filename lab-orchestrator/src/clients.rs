@@ -34,6 +34,9 @@ pub trait Clients: Send {
     /// Has so many clients watch what the workload writes, instead of those that do so now.
     fn set_watches(&mut self, count: u32);
 
+    /// From now on calls may go to this member too. A workload turns to it when it is replaced.
+    fn seat(&mut self, plan: &MemberPlan);
+
     /// Starts one write through one member; the number under which it will be reported.
     fn put(&mut self, member: MemberNo, key: String, value: String) -> OpId;
 

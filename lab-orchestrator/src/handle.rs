@@ -65,7 +65,8 @@ impl LabHandle {
     /// What a member's processes have printed lately, at most one MiB; `None` for a member that
     /// does not exist.
     pub fn output(&self, member: MemberNo) -> Option<String> {
-        self.outputs.get(&member).map(Output::text)
+        let exists = self.journal.with_state(|state| state.members.contains_key(&member));
+        self.outputs.get(&member).filter(|_| exists).map(Output::text)
     }
 
     /// Notes in the journal that a drill's step begins.

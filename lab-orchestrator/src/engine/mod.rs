@@ -20,8 +20,8 @@ use crate::supervisor::{MemberPorts, Output};
 pub struct MemberSeat {
     /// Its number; `m1` is its name.
     pub member: MemberNo,
-    /// All members of the new cluster, ascending.
-    pub members: Vec<MemberNo>,
+    /// The cluster it belongs to, for a start with an empty directory.
+    pub cluster: Beginning,
     /// The cluster token.
     pub token: String,
     /// Its own directory.
@@ -37,6 +37,15 @@ pub struct MemberSeat {
     pub output: Output,
 }
 
+/// How a member with an empty directory comes to its cluster.
+#[derive(Clone, Debug)]
+pub enum Beginning {
+    /// It founds it, together with these; itself included, ascending.
+    Founds(Vec<MemberNo>),
+    /// It was added to it; the members by then, as `--initial-cluster` takes them.
+    Joins(String),
+}
+
 /// Where clients reach a member.
 pub fn client_url(ports: MemberPorts) -> String {
     format!("http://127.0.0.1:{}", ports.client)
@@ -45,4 +54,10 @@ pub fn client_url(ports: MemberPorts) -> String {
 /// What peers call a member.
 pub fn peer_url(member: MemberNo) -> String {
     format!("http://{}", crate::fabric::Fabric::virtual_name(member))
+}
+
+/// Members by name and peer URL, as `--initial-cluster` takes them.
+pub fn initial_cluster<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let members: Vec<_> = members.into_iter().map(|(name, url)| format!("{name}={url}")).collect();
+    members.join(",")
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{MemberSeat, client_url, peer_url};
+use super::{Beginning, MemberSeat, client_url, initial_cluster, peer_url};
 use crate::supervisor::Launch;
 
 /// A program that does not tell its version in this time has none.
@@ -63,10 +63,17 @@ impl RaftNode {
 
     /// How to start the member in this seat.
     pub fn launch(&self, seat: &MemberSeat) -> Launch {
-        let MemberSeat { member, members, token, data_dir, ports, proxy_url, control, output } =
+        let MemberSeat { member, cluster, token, data_dir, ports, proxy_url, control, output } =
             seat;
-        let initial_cluster: Vec<_> =
-            members.iter().map(|&peer| format!("{peer}={}", peer_url(peer))).collect();
+        let (members, state) = match cluster {
+            Beginning::Founds(members) => {
+                let named: Vec<_> =
+                    members.iter().map(|&peer| (peer.to_string(), peer_url(peer))).collect();
+                let named = named.iter().map(|(name, url)| (name.as_str(), url.as_str()));
+                (initial_cluster(named), "new")
+            }
+            Beginning::Joins(members) => (members.clone(), "existing"),
+        };
         let flags: [(&str, OsString); 11] = [
             ("--name", member.to_string().into()),
             ("--data-dir", data_dir.into()),
@@ -74,9 +81,9 @@ impl RaftNode {
             ("--advertise-client-urls", client_url(*ports).into()),
             ("--listen-peer-urls", format!("http://127.0.0.1:{}", ports.peer).into()),
             ("--initial-advertise-peer-urls", peer_url(*member).into()),
-            ("--initial-cluster", initial_cluster.join(",").into()),
+            ("--initial-cluster", members.into()),
             ("--initial-cluster-token", token.into()),
-            ("--initial-cluster-state", "new".into()),
+            ("--initial-cluster-state", state.into()),
             ("--listen-telemetry-urls", format!("http://127.0.0.1:{}", ports.telemetry).into()),
             ("--peer-proxy", proxy_url.into()),
         ];
@@ -112,9 +119,9 @@ mod tests {
     fn the_command_line_is_etcds() {
         let node = RaftNode::new(Path::new("/bin/sh"), vec!["--heartbeat-interval=50".into()])
             .expect("there is a shell");
-        let seat = MemberSeat {
+        let mut seat = MemberSeat {
             member: MemberNo(2),
-            members: vec![MemberNo(1), MemberNo(2)],
+            cluster: Beginning::Founds(vec![MemberNo(1), MemberNo(2)]),
             token: "t".into(),
             data_dir: "/d/m2/data".into(),
             ports: MemberPorts { client: 1, peer: 2, telemetry: 3 },
@@ -122,10 +129,13 @@ mod tests {
             control: Some("/d/m2/control".into()),
             output: Output::new(None),
         };
-        let args: Vec<_> =
-            node.launch(&seat).args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let args = |seat: &MemberSeat| {
+            let args = node.launch(seat).args;
+            let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+            args.join(" ")
+        };
         assert_eq!(
-            args.join(" "),
+            args(&seat),
             "--lab-control /d/m2/control --heartbeat-interval=50 --name m2 --data-dir /d/m2/data --listen-client-urls http://127.0.0.1:1 \
              --advertise-client-urls http://127.0.0.1:1 --listen-peer-urls http://127.0.0.1:2 \
              --initial-advertise-peer-urls http://m2.test:2380 \
@@ -134,6 +144,10 @@ mod tests {
              --listen-telemetry-urls http://127.0.0.1:3 --peer-proxy socks5://127.0.0.1:4 \
              --exit-on-stdin-eof"
         );
+        seat.cluster = Beginning::Joins("m1=http://m1.test:2380,m2=http://m2.test:2380".into());
+        let joins = "--initial-cluster m1=http://m1.test:2380,m2=http://m2.test:2380 \
+                     --initial-cluster-token t --initial-cluster-state existing";
+        assert!(args(&seat).contains(joins), "{}", args(&seat));
     }
 
     #[test]

@@ -56,6 +56,7 @@ struct StateView<'a> {
     token: &'a str,
     leader: Option<MemberNo>,
     members: &'a std::collections::BTreeMap<MemberNo, lab_protocol::MemberState>,
+    configuration: &'a lab_protocol::Configuration,
     links: Vec<&'a LinkState>,
     workload: &'a Option<lab_protocol::WorkloadSpec>,
 }
@@ -63,8 +64,19 @@ struct StateView<'a> {
 /// `GET /api/state`.
 pub(super) async fn state(State(door): Lab) -> Response {
     let state = door.face.journal.state();
-    let LabState { seq, at_micros, run, seed, engine, token, members, links, workload, .. } =
-        &state;
+    let LabState {
+        seq,
+        at_micros,
+        run,
+        seed,
+        engine,
+        token,
+        members,
+        configuration,
+        links,
+        workload,
+        ..
+    } = &state;
     let view = StateView {
         seq: *seq,
         at_micros: *at_micros,
@@ -75,6 +87,7 @@ pub(super) async fn state(State(door): Lab) -> Response {
         token,
         leader: state.leader(),
         members,
+        configuration,
         links: links.values().collect(),
         workload,
     };

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use lab_protocol::{
-    Call, Command, LabState, Link, LinkCondition, MemberNo, MemberState, Process, TxnOp,
+    Call, Command, LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing, TxnOp,
     WorkloadSpec,
 };
+use node_protocol::MemberId;
+
+use super::change::Change;
 
 /// No message is delayed for longer.
 const MAX_DELAY_MILLIS: u32 = 60_000;
@@ -42,6 +45,8 @@ pub enum Effect {
     Invoke { member: MemberNo, call: Call, deadline_millis: u32 },
     ReadBack(Vec<MemberNo>),
     SetToken { member: MemberNo, token: String },
+    AddMember { ask: MemberNo, learner: bool },
+    ChangeMembers { ask: MemberNo, change: Change },
 }
 
 /// Says how to carry out a command in this state, or why it cannot be, for a person.
@@ -71,6 +76,9 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
             }
         },
         Command::Restart { member } => match &process(state, *member)?.process {
+            _ if state.members[member].standing == Standing::Removed => {
+                Err(format!("{member} was removed from the cluster, for ever; add a new member"))
+            }
             Process::Planned | Process::Down { .. } => Ok(vec![Effect::Start(*member)]),
             Process::Up { .. } => Err(format!("{member} is up; crash or stop it first")),
             Process::Paused { .. } => Err(format!("{member} is paused; resume it instead")),
@@ -150,9 +158,12 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
             Ok(vec![Effect::Invoke { member, call, deadline_millis }])
         }
         Command::ReadBack => {
-            let up = |member: &MemberState| matches!(member.process, Process::Up { .. });
+            // A learner answers no linearizable read.
+            let reads = |member: &MemberState| {
+                matches!(member.process, Process::Up { .. }) && member.standing != Standing::Learner
+            };
             let members: Vec<_> =
-                state.members.iter().filter(|(_, m)| up(m)).map(|(&no, _)| no).collect();
+                state.taking_part().filter(|(_, m)| reads(m)).map(|(no, _)| no).collect();
             if members.is_empty() {
                 return Err("no member is up to be read; restart one first".into());
             }
@@ -167,7 +178,47 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
                 Err(format!("{member} still runs with its token; crash or stop it first"))
             }
         },
+        Command::AddMember { learner } => {
+            Ok(vec![Effect::AddMember { ask: whom(state, None)?, learner: *learner }])
+        }
+        Command::PromoteMember { member } => {
+            let change = Change::Promote { id: identity(state, *member)? };
+            Ok(vec![Effect::ChangeMembers { ask: whom(state, Some(*member))?, change }])
+        }
+        Command::RemoveMember { member } => {
+            let change = Change::Remove { member: *member, id: identity(state, *member)? };
+            Ok(vec![Effect::ChangeMembers { ask: whom(state, Some(*member))?, change }])
+        }
+        Command::TransferLeadership { to } => {
+            let change = Change::TransferLeadership { id: identity(state, *to)? };
+            let ask = state.leader().ok_or("nobody leads now, so nobody can hand over")?;
+            Ok(vec![Effect::ChangeMembers { ask, change }])
+        }
     }
+}
+
+/// Who is asked to change the members: the leader, else a member that is up, but not the one that
+/// it is about unless there is no other.
+fn whom(state: &LabState, about: Option<MemberNo>) -> Result<MemberNo, String> {
+    let up: Vec<_> = state
+        .taking_part()
+        .filter(|(_, member)| matches!(member.process, Process::Up { .. }))
+        .filter(|(_, member)| member.standing != Standing::Learner)
+        .map(|(no, _)| no)
+        .collect();
+    let other = |no: &MemberNo| Some(*no) != about;
+    state
+        .leader()
+        .filter(other)
+        .or_else(|| up.iter().copied().find(other))
+        .or(up.first().copied())
+        .ok_or_else(|| "no member is up to be asked; restart one first".to_owned())
+}
+
+/// The identity by which the cluster knows a member.
+fn identity(state: &LabState, member: MemberNo) -> Result<MemberId, String> {
+    let known = process(state, member)?;
+    known.id.map(|(id, _)| id).ok_or_else(|| format!("{member} has not told who it is yet"))
 }
 
 /// Heals every link, resumes every paused process, starts every process that is down.
@@ -177,10 +228,10 @@ fn undo(state: &LabState) -> Vec<Effect> {
         .iter()
         .filter(|(_, now)| now.condition != LinkCondition::Open)
         .map(|(link, _)| Effect::Set(*link, LinkCondition::Open));
-    let processes = state.members.iter().filter_map(|(member, now)| match now.process {
+    let processes = state.taking_part().filter_map(|(member, now)| match now.process {
         Process::Up { .. } => None,
-        Process::Paused { .. } => Some(Effect::Resume(*member)),
-        Process::Planned | Process::Down { .. } => Some(Effect::Start(*member)),
+        Process::Paused { .. } => Some(Effect::Resume(member)),
+        Process::Planned | Process::Down { .. } => Some(Effect::Start(member)),
     });
     links.chain(processes).collect()
 }
@@ -302,10 +353,11 @@ fn possible(state: &LabState, spec: &WorkloadSpec) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use lab_protocol::{Ended, Event, Grudge, MemberPlan, Numbered};
+    use node_protocol::{ClusterId, Status, Term};
 
     use super::*;
 
-    /// Three members: m1 up, m2 down, m3 paused; m1>m2 is cut.
+    /// Three members: m1 up, m2 down, m3 paused; m1>m2 is cut. Who m3 is is not known.
     fn lab() -> LabState {
         let members = (1..=3)
             .map(|no| MemberPlan {
@@ -316,6 +368,11 @@ mod tests {
             .collect();
         let down = Process::Down { ended: Ended::Signal { number: 9 }, asked: true, wiped: false };
         let process = |no, process| Event::Process { member: MemberNo(no), process };
+        let identified = |no: u8| Event::Identified {
+            member: MemberNo(no),
+            id: MemberId(no.into()),
+            cluster: ClusterId(1),
+        };
         let events = [
             Event::RunStarted {
                 run: "r".into(),
@@ -326,6 +383,8 @@ mod tests {
                 wall_millis: 0,
                 members,
             },
+            identified(1),
+            identified(2),
             process(1, Process::Up { pid: 10 }),
             process(2, down),
             process(3, Process::Paused { pid: 30 }),
@@ -348,6 +407,11 @@ mod tests {
         let spec = |rate| WorkloadSpec { puts_per_second: rate, ..WorkloadSpec::default() };
         let heal = |from, to| Effect::Set(link(from, to), LinkCondition::Open);
         let cut = |from, to| Effect::Set(link(from, to), LinkCondition::Cut);
+        let add = |ask| Effect::AddMember { ask: m(ask), learner: true };
+        let promote = |ask, id| Effect::ChangeMembers {
+            ask: m(ask),
+            change: Change::Promote { id: MemberId(id) },
+        };
         let rows: Vec<(Command, Result<Vec<Effect>, &str>)> = vec![
             (Command::Crash { member: m(1) }, Ok(vec![Effect::Crash(m(1))])),
             (Command::Crash { member: m(2) }, Err("m2 is already down; restart it first")),
@@ -385,6 +449,15 @@ mod tests {
             (Command::SetWatches { count: 17 }, Err("at most 16 clients watch")),
             (Command::SetWatches { count: 2 }, Ok(vec![Effect::SetWatches(2)])),
             (Command::SetWorkload { spec: spec(9) }, Ok(vec![Effect::SetWorkload(spec(9))])),
+            (Command::AddMember { learner: true }, Ok(vec![add(1)])),
+            (Command::PromoteMember { member: m(2) }, Ok(vec![promote(1, 2)])),
+            // The one that is asked is another, unless there is none.
+            (Command::PromoteMember { member: m(1) }, Ok(vec![promote(1, 1)])),
+            (Command::PromoteMember { member: m(3) }, Err("m3 has not told who it is yet")),
+            (
+                Command::TransferLeadership { to: m(2) },
+                Err("nobody leads now, so nobody can hand over"),
+            ),
             (
                 Command::Put { member: m(1), key: String::new(), value: "v".into() },
                 Err("a key has at least one character"),
@@ -394,5 +467,23 @@ mod tests {
             let expected = expected.map_err(str::to_owned);
             assert_eq!(decide(&lab(), &command), expected, "{command:?}");
         }
+    }
+
+    #[test]
+    fn a_removed_member_is_not_started_again() {
+        let mut state = lab();
+        let mut tell = |voters: &[u64], term| {
+            let voters = voters.iter().copied().map(MemberId).collect();
+            let status = Status { term: Term(term), voters, ..Status::default_at(0) };
+            let event = Event::Status { member: MemberNo(1), status: Box::new(status) };
+            state.apply(&Numbered { seq: state.seq + 1, at_micros: 9, event }, true);
+            state.clone()
+        };
+        let before = tell(&[1, 2], 2);
+        assert!(undo(&before).contains(&Effect::Start(MemberNo(2))));
+        let after = tell(&[1], 2);
+        assert!(!undo(&after).contains(&Effect::Start(MemberNo(2))));
+        let restart = decide(&after, &Command::Restart { member: MemberNo(2) });
+        assert!(restart.expect_err("refused").contains("removed"));
     }
 }

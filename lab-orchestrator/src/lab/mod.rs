@@ -12,15 +12,20 @@
 //! ended, a link has reported its new condition. [`decide()`] is pure: from what the lab knows it
 //! makes effects, or the reason why not.
 //!
+//! A change of the members is asked of the cluster's own API, by [`change`]; who has a vote is known
+//! from what the members tell afterwards.
+//!
 //! Invariants: nothing but this loop appends to the journal; it never waits for a process, a link
 //! or a client, it only hears of them (except while it starts over or ends, when nothing else may
 //! happen); every run ends by healing everything.
 
+mod change;
 mod decide;
 mod pending;
 mod plan;
 mod traffic;
 mod turn;
 
+pub use change::Change;
 pub use decide::{Effect, decide};
 pub use plan::{Lab, LabPlan, StartError};

@@ -20,6 +20,8 @@ pub(super) enum Await {
     Returned(OpId),
     /// The reading back that this command began is complete.
     ReadBack(CommandId),
+    /// A member answered what this command asked of the cluster.
+    Answered(CommandId),
     /// The lab started over.
     StartedOver,
 }
@@ -63,8 +65,17 @@ impl Underway {
         met: Await,
         how: &Result<(), String>,
     ) -> Vec<(Pending, Result<(), String>)> {
+        self.met_by(|awaits| *awaits == met, how)
+    }
+
+    /// The same for whatever is awaited of a kind.
+    pub(super) fn met_by(
+        &mut self,
+        met: impl Fn(&Await) -> bool,
+        how: &Result<(), String>,
+    ) -> Vec<(Pending, Result<(), String>)> {
         self.take_out(|awaits| match how {
-            _ if *awaits != met => Seen::NotYet,
+            _ if !met(awaits) => Seen::NotYet,
             Ok(()) => Seen::Yes,
             Err(why) => Seen::Never(why.clone()),
         })
@@ -149,6 +160,7 @@ fn seen(awaits: Await, event: &Event) -> Seen {
             | Await::Changed(_)
             | Await::Returned(_)
             | Await::ReadBack(_)
+            | Await::Answered(_)
             | Await::StartedOver,
             _,
         ) => Seen::NotYet,

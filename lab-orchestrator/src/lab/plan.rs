@@ -22,7 +22,10 @@ use crate::fabric::{Endpoint, Fabric, WIRE_EVENTS};
 use crate::handle::{LabHandle, REQUESTS};
 use crate::journal::{self, RING_BYTES};
 use crate::observer::{OBSERVATIONS, Observer};
-use crate::supervisor::{DirectoryError, LabDirectory, Output, PortError, Supervisor, reserve};
+use crate::supervisor::{
+    DirectoryError, LabDirectory, LabRecord, Output, PLACES, PortError, Reservation, Supervisor,
+    reserve,
+};
 
 /// Members of a lab when nobody says how many.
 const DEFAULT_MEMBERS: u8 = 3;
@@ -125,23 +128,25 @@ impl Lab {
         }
         let directory = Arc::new(LabDirectory::open(plan.dir.as_deref(), plan.fresh)?);
         let record = directory.record(plan.members)?;
-        let size = record
-            .as_ref()
-            .map_or_else(|| plan.members.unwrap_or(DEFAULT_MEMBERS), |record| record.members);
+        // Members may be added: every place has its ports, proxy and follower from the start.
         let wanted = record.as_ref().map_or(&[][..], |record| &record.ports);
-        let ports = reserve(size, wanted)?;
+        let ports = reserve(PLACES, wanted)?;
         let run = run_name();
-        let token = record.map_or_else(|| format!("raftlab-{run}"), |record| record.token);
-        directory.write_record(&token, &ports.members)?;
+        let mut record = record.unwrap_or_else(|| {
+            let size = plan.members.unwrap_or(DEFAULT_MEMBERS);
+            LabRecord::new(size, format!("raftlab-{run}"), Vec::new())
+        });
+        record.ports.clone_from(&ports.members);
+        directory.write_record(&record)?;
 
         let clock = RunClock::start();
-        let members: Vec<MemberNo> = (1..=size).map(MemberNo).collect();
+        let places: Vec<MemberNo> = (1..=PLACES).map(MemberNo).collect();
         let (wire_events, wires) = mpsc::channel(WIRE_EVENTS);
         let (observations, observed) = mpsc::channel(OBSERVATIONS);
         let (process_events, processes) = mpsc::channel(PROCESS_EVENTS);
         let (requests, asked) = mpsc::channel(REQUESTS);
 
-        let seats = members.iter().copied().zip(ports.members.iter().copied());
+        let seats = places.iter().copied().zip(ports.members.iter().copied());
         let endpoints: Vec<_> = seats
             .clone()
             .map(|(member, ports)| Endpoint { member, peer_port: ports.peer })
@@ -154,17 +159,11 @@ impl Lab {
         let observer = Observer::start(&telemetry, clock, &observations);
         let supervisor = Supervisor::start(process_events).map_err(StartError::Supervisor)?;
         let mut outputs = BTreeMap::new();
-        for &member in &members {
-            outputs.insert(member, Output::new(Some(directory.output_file(member)?)));
+        for &member in &places {
+            outputs.insert(member, Output::new(Some(directory.output_path(member))));
         }
         let outputs = Arc::new(outputs);
-        let plans = seats
-            .map(|(member, ports)| MemberPlan {
-                member,
-                client_url: client_url(ports),
-                peer_url: peer_url(member),
-            })
-            .collect();
+        let plans = record.taking_part().into_iter().map(|no| planned(no, &ports)).collect();
         let (writer, journal) = journal::open(clock, RING_BYTES);
         let engine_version = engine.version().await;
         let ended = CancellationToken::new();
@@ -172,6 +171,7 @@ impl Lab {
         let lab = Loop::new(
             super::turn::Parts {
                 plans,
+                record,
                 ports,
                 seed: plan.seed,
                 engine,
@@ -187,7 +187,7 @@ impl Lab {
             writer,
         );
         let mut running = JoinSet::new();
-        running.spawn(lab.run(run, token, plan.hold_back, inputs));
+        running.spawn(lab.run(run, plan.hold_back, inputs));
         // The first event is in the journal when this returns: the state is never empty.
         journal.follow(0).ready().await.ok();
         let handle = LabHandle { requests, journal, outputs };
@@ -211,6 +211,12 @@ impl Lab {
         // A panic in the loop has been printed; its processes died with the supervisor.
         while self.running.join_next().await.is_some() {}
     }
+}
+
+/// A member in its place.
+pub(super) fn planned(member: MemberNo, ports: &Reservation) -> MemberPlan {
+    let ports = ports.members[usize::from(member.0) - 1];
+    MemberPlan { member, client_url: client_url(ports), peer_url: peer_url(member) }
 }
 
 /// A name for a run that is unique and says when it began: `2026-11-22-21-55-04-3f9a`.

@@ -1,5 +1,7 @@
 //! The loop itself: one turn handles one kind of input to its end.
 
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +14,23 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::change::{Change, Changed};
 use super::decide::{Effect, decide};
 use super::pending::{Await, Pending, Underway};
-use super::plan::run_name;
+use super::plan::{planned, run_name};
 use super::traffic::Traffic;
 use crate::clients::{CLIENT_EVENTS, ClientSeat, Clients, MakeClients};
 use crate::clock::wall_millis;
-use crate::engine::{MemberSeat, RaftNode};
+use crate::engine::{Beginning, MemberSeat, RaftNode};
 use crate::fabric::{Fabric, LinkCounts, WireEvent};
 use crate::handle::{Request, SubmitError};
 use crate::journal::JournalWriter;
 use crate::observer::{Expect, Observer};
 use crate::supervisor::{
-    DirectoryError, LabDirectory, Order, Output, ProcessEvent, Reservation, Supervisor,
+    DirectoryError, LabDirectory, LabRecord, Order, Output, PLACES, ProcessEvent, Reservation,
+    Supervisor,
 };
+use crate::workload::Dialler;
 
 /// Traffic is told at most this often.
 const TRAFFIC_EVERY: Duration = Duration::from_millis(100);
@@ -44,7 +49,10 @@ const SHOWN_LINES: usize = 5;
 
 /// Everything that the loop owns and acts on.
 pub(super) struct Parts {
+    /// Members that may run, ascending.
     pub(super) plans: Vec<MemberPlan>,
+    /// What is written down of the cluster.
+    pub(super) record: LabRecord,
     pub(super) ports: Reservation,
     pub(super) seed: u64,
     pub(super) engine: RaftNode,
@@ -77,12 +85,17 @@ struct Seated {
 pub(super) struct Loop {
     parts: Parts,
     journal: JournalWriter,
-    token: String,
     clients: Option<Seated>,
     underway: Underway,
     last_command: u64,
     /// Commands whose reading back goes on; each says whether it was complete.
     readings: JoinSet<(CommandId, bool)>,
+    /// Commands that a member was asked for.
+    changes: JoinSet<(CommandId, Result<Changed, String>)>,
+    /// The connections for that.
+    dialler: Dialler,
+    /// Members that were removed and still run, and when they are stopped.
+    leaving: BTreeMap<MemberNo, Instant>,
     /// Cluster tokens of members that have one of their own.
     tokens: BTreeMap<MemberNo, String>,
     /// Members whose process was ordered to start and has neither run nor failed yet.
@@ -101,6 +114,8 @@ enum Heard {
     Reported(Vec<Event>),
     Process(Option<ProcessEvent>),
     ReadBack { id: CommandId, complete: bool },
+    Answered { id: CommandId, answer: Result<Changed, String> },
+    LeavingDue,
     TrafficDue,
     End,
 }
@@ -110,11 +125,13 @@ impl Loop {
         Self {
             parts,
             journal,
-            token: String::new(),
             clients: None,
             underway: Underway::default(),
             last_command: 0,
             readings: JoinSet::new(),
+            changes: JoinSet::new(),
+            dialler: Dialler::default(),
+            leaving: BTreeMap::new(),
             tokens: BTreeMap::new(),
             starting: BTreeSet::new(),
             starting_over: false,
@@ -127,11 +144,10 @@ impl Loop {
     pub(super) async fn run(
         mut self,
         run: String,
-        token: String,
         hold_back: BTreeSet<MemberNo>,
         mut inputs: Inputs,
     ) {
-        self.begin(run, token);
+        self.begin(run);
         let members: Vec<_> = self.parts.plans.iter().map(|plan| plan.member).collect();
         for member in members.into_iter().filter(|member| !hold_back.contains(member)) {
             if let Err(why) = self.start(member).await {
@@ -155,6 +171,8 @@ impl Loop {
                 // The supervisor's thread is gone, and with it every process.
                 Heard::Process(None) => break,
                 Heard::ReadBack { id, complete } => self.read_back(id, complete),
+                Heard::Answered { id, answer } => self.answered(id, answer).await,
+                Heard::LeavingDue => self.stop_leaving().await,
                 Heard::TrafficDue => self.tell_traffic(&mut inputs),
             }
         }
@@ -165,6 +183,7 @@ impl Loop {
     async fn hear(&mut self, inputs: &mut Inputs) -> Heard {
         let (mut wires, mut observed, mut reported) = (Vec::new(), Vec::new(), Vec::new());
         let traffic_at = self.traffic_at;
+        let leaving_at = self.leaving.values().min().copied();
         let clients = &mut self.clients;
         tokio::select! {
             () = inputs.ended.cancelled() => Heard::End,
@@ -174,6 +193,10 @@ impl Loop {
             _ = inputs.observed.recv_many(&mut observed, BATCH) => Heard::Observed(observed),
             () = reports(clients, &mut reported) => Heard::Reported(reported),
             Some(Ok((id, complete))) = self.readings.join_next() => Heard::ReadBack { id, complete },
+            Some(Ok((id, answer))) = self.changes.join_next() => Heard::Answered { id, answer },
+            () = sleep_until(leaving_at.unwrap_or_else(Instant::now)), if leaving_at.is_some() => {
+                Heard::LeavingDue
+            }
             () = sleep_until(traffic_at.unwrap_or_else(Instant::now)), if traffic_at.is_some() => {
                 Heard::TrafficDue
             }
@@ -181,9 +204,9 @@ impl Loop {
     }
 
     /// The first event of a run, and new clients.
-    fn begin(&mut self, run: String, token: String) {
-        self.token = token.clone();
+    fn begin(&mut self, run: String) {
         let parts = &self.parts;
+        let token = parts.record.token.clone();
         let event = Event::RunStarted {
             run,
             seed: parts.seed,
@@ -302,7 +325,11 @@ impl Loop {
                 Ok(Some(Await::StartedOver))
             }
             Effect::SetWorkload(spec) => {
-                self.seated()?.clients.set_workload(spec.clone());
+                let mut asked = spec.clone();
+                if asked.members.is_empty() {
+                    asked.members = self.serving();
+                }
+                self.seated()?.clients.set_workload(asked);
                 self.append(Event::WorkloadChanged { spec });
                 Ok(None)
             }
@@ -336,6 +363,13 @@ impl Loop {
                 }
                 Ok(None)
             }
+            Effect::AddMember { ask, learner } => {
+                let Some(member) = self.parts.record.next() else {
+                    return Err("every place of this lab was used; start over".into());
+                };
+                Ok(Some(self.change(id, ask, Change::Add { member, learner })?))
+            }
+            Effect::ChangeMembers { ask, change } => Ok(Some(self.change(id, ask, change)?)),
         }
     }
 
@@ -368,12 +402,17 @@ impl Loop {
             return Err(format!("{member} is being started already"));
         }
         let parts = &self.parts;
+        let record = &parts.record;
         let place = usize::from(member.0) - 1;
+        let joined = record.added.iter().find(|joined| joined.member == member);
         let data_dir = parts.directory.data_dir(member).map_err(|error| in_full(&error))?;
         let seat = MemberSeat {
             member,
-            members: parts.plans.iter().map(|plan| plan.member).collect(),
-            token: self.tokens.get(&member).unwrap_or(&self.token).clone(),
+            cluster: match joined {
+                Some(joined) => Beginning::Joins(joined.initial_cluster.clone()),
+                None => Beginning::Founds((1..=record.members).map(MemberNo).collect()),
+            },
+            token: self.tokens.get(&member).unwrap_or(&record.token).clone(),
             data_dir,
             ports: parts.ports.members[place],
             proxy_url: parts.fabric.proxy_url(member).expect("every member has a proxy"),
@@ -401,19 +440,22 @@ impl Loop {
     /// The second half of starting over: nothing runs any more.
     async fn started_over(&mut self, inputs: &mut Inputs) {
         self.end_clients().await;
+        self.end_changes();
         self.starting_over = false;
         self.tokens.clear();
+        self.leaving.clear();
         let directory = self.parts.directory.clone();
-        let members: Vec<_> = self.parts.plans.iter().map(|plan| plan.member).collect();
         let run = run_name();
-        let token = format!("raftlab-{run}");
-        let (all, new_token) = (members.clone(), token.clone());
-        let ports = self.parts.ports.members.clone();
+        let Parts { record, ports, plans, .. } = &mut self.parts;
+        *record = LabRecord::new(record.members, format!("raftlab-{run}"), ports.members.clone());
+        let members = record.taking_part();
+        *plans = members.iter().map(|&member| planned(member, ports)).collect();
+        let new = record.clone();
         let wiped = blocking(move || -> Result<(), DirectoryError> {
-            for member in all {
-                directory.wipe(member)?;
+            for number in 1..=PLACES {
+                directory.wipe(MemberNo(number))?;
             }
-            directory.write_record(&new_token, &ports)
+            directory.write_record(&new)
         });
         if let Err(error) = wiped.await {
             let text = format!("the lab could not start over: {}", in_full(&error));
@@ -423,7 +465,7 @@ impl Loop {
         self.parts.fabric.hang_up().await;
         self.tell_traffic(inputs);
         self.parts.fabric.start_over();
-        self.begin(run, token);
+        self.begin(run);
         // It is done when every process of the new cluster runs.
         let ups: Vec<_> = members.iter().map(|&member| Await::Up(member)).collect();
         let mut how = Ok(());
@@ -477,6 +519,9 @@ impl Loop {
             }
         };
         self.starting.remove(&member);
+        if matches!(process, Process::Down { .. }) {
+            self.leaving.remove(&member);
+        }
         self.append(Event::Process { member, process });
         if let Some(text) = note {
             self.append(Event::Note { text });
@@ -585,6 +630,7 @@ impl Loop {
             self.parts.fabric.set(link, LinkCondition::Open);
             self.drain_wires(&mut inputs);
         }
+        self.dialler.shutdown().await;
         for pending in self.underway.clear() {
             pending.reply.send(Err(SubmitError::Ended)).ok(); // Who asked has left already.
         }

@@ -11,6 +11,7 @@
 //!  D/runs/<run>/        recordings
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -21,7 +22,7 @@ use rustix::fs::{FlockOperation, flock, statvfs};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::MemberPorts;
+use super::{MemberPorts, PLACES};
 
 /// The file that says a directory is the lab's.
 pub const MARKER: &str = "raftlab-marker";
@@ -31,8 +32,8 @@ const TEMPORARY: &str = "raftlab-";
 
 const MARKER_TEXT: &str = "This directory belongs to raft-lab, which may delete what is in it.\n";
 
-/// The version of [`LabRecord`].
-const SCHEMA: u32 = 1;
+/// The version of [`LabRecord`]: 2 knows members that were added and removed.
+const SCHEMA: u32 = 2;
 
 /// No lab starts with less free space on its disk.
 const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
@@ -42,12 +43,49 @@ const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
 pub struct LabRecord {
     /// Version of this record.
     pub schema: u32,
-    /// Number of members.
+    /// Number of members that the cluster began with.
     pub members: u8,
     /// The cluster token.
     pub token: String,
     /// The members' ports, ascending by member.
     pub ports: Vec<MemberPorts>,
+    /// Members that were added since, ascending.
+    #[serde(default)]
+    pub added: Vec<Joined>,
+    /// Members that were removed; their numbers are not used again.
+    #[serde(default)]
+    pub removed: BTreeSet<MemberNo>,
+}
+
+/// A member that was added to a running cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// Which.
+    pub member: MemberNo,
+    /// The members at that time, itself included, as `--initial-cluster` takes them.
+    pub initial_cluster: String,
+}
+
+impl LabRecord {
+    /// A cluster that begins now.
+    pub fn new(members: u8, token: String, ports: Vec<MemberPorts>) -> Self {
+        Self { schema: SCHEMA, members, token, ports, added: Vec::new(), removed: BTreeSet::new() }
+    }
+
+    /// The members that may run, ascending.
+    pub fn taking_part(&self) -> Vec<MemberNo> {
+        (1..=self.members)
+            .map(MemberNo)
+            .chain(self.added.iter().map(|joined| joined.member))
+            .filter(|member| !self.removed.contains(member))
+            .collect()
+    }
+
+    /// The number that the next member gets, if there is a place for it.
+    pub fn next(&self) -> Option<MemberNo> {
+        let last = self.added.last().map_or(self.members, |joined| joined.member.0);
+        (last < PLACES).then(|| MemberNo(last + 1))
+    }
 }
 
 /// A directory that this process may use, and nobody else.
@@ -160,6 +198,7 @@ impl LabDirectory {
             return Err(DirectoryError::Newer { path, found });
         }
         let record: LabRecord = serde_json::from_value(value).map_err(unreadable)?;
+        let record = LabRecord { schema: SCHEMA, ..record };
         match asked.filter(|asked| *asked != record.members) {
             Some(asked) => {
                 let path = self.root.clone();
@@ -170,16 +209,10 @@ impl LabDirectory {
     }
 
     /// Writes down what the cluster is: to a new file, which then replaces the old one.
-    pub fn write_record(&self, token: &str, ports: &[MemberPorts]) -> Result<(), DirectoryError> {
-        let record = LabRecord {
-            schema: SCHEMA,
-            members: u8::try_from(ports.len()).expect("at most nine members"),
-            token: token.to_owned(),
-            ports: ports.to_vec(),
-        };
+    pub fn write_record(&self, record: &LabRecord) -> Result<(), DirectoryError> {
         let path = self.root.join("lab.json");
         let new = self.root.join("lab.json.new");
-        let text = serde_json::to_string_pretty(&record).expect("a record has an encoding");
+        let text = serde_json::to_string_pretty(record).expect("a record has an encoding");
         let write = || -> io::Result<()> {
             let mut file = File::create(&new)?;
             file.write_all(text.as_bytes())?;
@@ -212,9 +245,9 @@ impl LabDirectory {
         Ok(data)
     }
 
-    /// The file for what a member's processes print.
-    pub fn output_file(&self, member: MemberNo) -> Result<PathBuf, DirectoryError> {
-        Ok(self.member_dir(member)?.join("output.log"))
+    /// The file for what a member's processes print. Its own directory is made first.
+    pub fn output_path(&self, member: MemberNo) -> PathBuf {
+        self.root.join(member.to_string()).join("output.log")
     }
 
     /// Where a member of the training program takes orders. Its own directory is made first.
@@ -235,7 +268,7 @@ impl LabDirectory {
     }
 
     fn wipe_all(&self) -> Result<(), DirectoryError> {
-        for number in 1..=9 {
+        for number in 1..=PLACES {
             self.remove(&self.root.join(MemberNo(number).to_string()))?;
         }
         let record = self.root.join("lab.json");
@@ -385,8 +418,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let lab = LabDirectory::open(Some(dir.path()), false).expect("opens");
         assert_eq!(lab.record(Some(3)).expect("none yet"), None);
-        lab.write_record("t", &[PORTS; 3]).expect("written");
-        assert_eq!(lab.record(None).expect("reads").expect("there").members, 3);
+        let mut record = LabRecord::new(3, "t".into(), vec![PORTS; 3]);
+        for number in 4..=9 {
+            let member = MemberNo(number);
+            assert_eq!(record.next(), Some(member));
+            record.added.push(Joined { member, initial_cluster: "m1=http://m1.test:2380".into() });
+        }
+        assert_eq!(record.next(), None);
+        record.removed = [1, 2, 4, 5, 6, 7, 8].map(MemberNo).into();
+        assert_eq!(record.taking_part(), [MemberNo(3), MemberNo(9)]);
+        lab.write_record(&record).expect("written");
+        assert_eq!(lab.record(None).expect("reads"), Some(record));
         assert!(matches!(
             lab.record(Some(5)),
             Err(DirectoryError::OtherSize { found: 3, asked: 5, .. })

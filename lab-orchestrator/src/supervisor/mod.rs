@@ -19,6 +19,6 @@ mod output;
 mod ports;
 
 pub use child::{Launch, Order, ProcessEvent, Supervisor};
-pub use directory::{DirectoryError, LabDirectory, LabRecord, MARKER};
+pub use directory::{DirectoryError, Joined, LabDirectory, LabRecord, MARKER};
 pub use output::Output;
-pub use ports::{MemberPorts, PortError, Reservation, reserve};
+pub use ports::{MemberPorts, PLACES, PortError, Reservation, reserve};

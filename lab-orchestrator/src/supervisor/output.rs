@@ -33,7 +33,16 @@ pub struct Output {
 struct Kept {
     lines: VecDeque<String>,
     bytes: usize,
-    file: Option<RotatingFile>,
+    file: Sink,
+}
+
+/// Where lines go besides memory.
+#[derive(Debug)]
+enum Sink {
+    Nowhere,
+    /// A file that is opened when the first line comes.
+    Later(PathBuf),
+    File(RotatingFile),
 }
 
 #[derive(Debug)]
@@ -47,13 +56,7 @@ impl Output {
     /// An output that is also written to the file at `path`, rotated as `path.1` … `path.3`.
     /// Without a path, or when the file cannot be written, memory alone keeps it.
     pub fn new(path: Option<PathBuf>) -> Self {
-        let file = path.and_then(|path| match RotatingFile::open(path.clone()) {
-            Ok(file) => Some(file),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "output is not written to a file");
-                None
-            }
-        });
+        let file = path.map_or(Sink::Nowhere, Sink::Later);
         Self { kept: Arc::new(Mutex::new(Kept { lines: VecDeque::new(), bytes: 0, file })) }
     }
 
@@ -61,11 +64,21 @@ impl Output {
     pub(super) fn line(&self, raw: &[u8]) {
         let line = harmless(raw);
         let mut kept = self.kept.lock();
-        if let Some(file) = &mut kept.file
+        if let Sink::Later(path) = &kept.file {
+            kept.file = match RotatingFile::open(path.clone()) {
+                Ok(file) => Sink::File(file),
+                Err(error) => {
+                    let path = path.display();
+                    tracing::warn!(%path, %error, "output is not written to a file");
+                    Sink::Nowhere
+                }
+            };
+        }
+        if let Sink::File(file) = &mut kept.file
             && let Err(error) = file.line(&line)
         {
             tracing::warn!(%error, "output is no longer written to its file");
-            kept.file = None;
+            kept.file = Sink::Nowhere;
         }
         kept.bytes += line.len() + 1;
         kept.lines.push_back(line);

@@ -45,6 +45,9 @@ pub struct Reservation {
     _held: Vec<OwnedFd>,
 }
 
+/// Members that a lab has ports for, from the start: numbers are never used again.
+pub const PLACES: u8 = 9;
+
 /// No ports could be had.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -53,23 +56,22 @@ pub struct Reservation {
 )]
 pub struct PortError;
 
-/// Reserves ports for so many members: the wanted ones if they are all free, else the first free
-/// block.
+/// Reserves ports for so many members: the block that begins with the wanted ones if it is free,
+/// else the first free block.
 pub fn reserve(members: u8, wanted: &[MemberPorts]) -> Result<Reservation, PortError> {
-    if wanted.len() == usize::from(members)
-        && let Some(held) = hold_all(wanted)
-    {
-        return Ok(Reservation { members: wanted.to_vec(), _held: held });
-    }
-    for block in 0..BLOCKS {
-        let base = FIRST_BLOCK + block * BLOCK;
-        let ports: Vec<_> = (1..=u16::from(members))
+    let block = |base: u16| -> Vec<_> {
+        (1..=u16::from(members))
             .map(|no| MemberPorts {
                 client: base + no,
                 peer: base + 10 + no,
                 telemetry: base + 20 + no,
             })
-            .collect();
+            .collect()
+    };
+    let bases = (0..BLOCKS).map(|number| FIRST_BLOCK + number * BLOCK);
+    let same = |base: &u16| !wanted.is_empty() && block(*base).starts_with(wanted);
+    for base in bases.clone().filter(same).chain(bases) {
+        let ports = block(base);
         if let Some(held) = hold_all(&ports) {
             return Ok(Reservation { members: ports, _held: held });
         }
@@ -111,6 +113,10 @@ mod tests {
         let first = reserve(3, &[]).expect("ports");
         let second = reserve(3, &first.members).expect("other ports");
         assert_ne!(first.members, second.members, "two labs never share ports");
+        let wanted = second.members[..1].to_vec();
+        drop(second);
+        let third = reserve(3, &wanted).expect("the same");
+        assert_eq!(third.members[0], wanted[0], "a lab that is resumed has its ports again");
         let port = first.members[0].client;
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "refused while nobody listens");
         for _ in 0..2 {

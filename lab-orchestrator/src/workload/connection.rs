@@ -288,7 +288,7 @@ fn headed(header: Option<ResponseHeader>, value: Option<(String, i64)>, number: 
 }
 
 /// Tells a member's own answer from a broken connection.
-pub(super) fn classify(status: &Status) -> CallError {
+pub(crate) fn classify(status: &Status) -> CallError {
     let mut cause = status.source();
     while let Some(error) = cause {
         if let Some(failure) = error.downcast_ref::<SendFailure>() {

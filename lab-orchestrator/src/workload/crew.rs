@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Uri;
-use lab_protocol::{Call, ClientNo, Event, MemberNo, OpId, Outcome, WorkloadSpec};
+use lab_protocol::{Call, ClientNo, Event, MemberNo, MemberPlan, OpId, Outcome, WorkloadSpec};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -57,6 +57,7 @@ pub struct Crew {
 enum Order {
     Invoke { op: OpId, member: MemberNo, call: Call, deadline: Duration },
     ReadBack { members: Vec<MemberNo>, done: oneshot::Sender<()> },
+    Seat { member: MemberNo, at: Uri },
 }
 
 impl Crew {
@@ -106,6 +107,14 @@ impl Clients for Crew {
 
     fn set_watches(&mut self, count: u32) {
         self.watchers.send_replace(count);
+    }
+
+    fn seat(&mut self, plan: &MemberPlan) {
+        let Ok(at) = plan.client_url.parse() else { return };
+        let order = Order::Seat { member: plan.member, at };
+        if self.orders.try_send(order).is_err() {
+            tracing::error!(member = %plan.member, "no call can be made through this member");
+        }
     }
 
     fn put(&mut self, member: MemberNo, key: String, value: String) -> OpId {
@@ -322,6 +331,9 @@ impl Work {
                     Some(client) => self.start(client, op, member, call, deadline),
                     None => self.refuse(op, no, member, call),
                 }
+            }
+            Order::Seat { member, at } => {
+                self.addresses.insert(member, at);
             }
             Order::ReadBack { members, done } => {
                 let asked = members

@@ -29,6 +29,7 @@ mod read_back;
 mod watcher;
 
 pub use client::Client;
+pub(crate) use connection::classify;
 pub use connection::{CallError, Connection, DialError, Dialler};
 pub use crew::Crew;
 pub use generator::{Generator, Planned};
