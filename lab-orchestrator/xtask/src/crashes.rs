@@ -1,5 +1,6 @@
-//! A crash of a real process at every failpoint, and some losses of power: the small form of
-//! `cargo gate crash`.
+//! A crash of a real process at every failpoint, some losses of power, and some changes of the
+//! members with a crash in the middle: the small forms of `cargo gate crash` and `cargo gate
+//! membership`.
 
 use anyhow::{Result, bail};
 
@@ -9,6 +10,9 @@ use crate::{breaks, places};
 
 /// Losses of power in the test run; the failpoints that these do not come to are crashed at.
 const POWER_LOSSES: &str = "12";
+
+/// Changes of the members in the test run.
+const CHANGES: &str = "16";
 
 /// Builds the programs and does it.
 pub(crate) fn measure(tally: &mut Tally) {
@@ -20,6 +24,7 @@ pub(crate) fn measure(tally: &mut Tally) {
     });
     if ready {
         tally.measure("crashes", "every failpoint", every_failpoint);
+        tally.measure("crashes", "members change", || holds(&["--changes", CHANGES]));
     }
 }
 
@@ -30,8 +35,11 @@ pub(crate) fn plain() -> Plain {
 }
 
 fn every_failpoint() -> Result<Count> {
-    let few = ["--crashes", "0", "--power-losses", POWER_LOSSES];
-    let status = plain().with(few).run_lines(|_| {})?;
+    holds(&["--crashes", "0", "--power-losses", POWER_LOSSES])
+}
+
+fn holds(some: &[&str]) -> Result<Count> {
+    let status = plain().with(some.iter().copied()).run_lines(|_| {})?;
     if !status.success() {
         bail!("see every member come back with all it promised: raft-lab ended with {status}");
     }

@@ -17,7 +17,7 @@ struct Gate {
     run: fn(&[String]) -> Result<()>,
 }
 
-const GATES: [Gate; 14] = [
+const GATES: [Gate; 15] = [
     Gate {
         name: "clean-clone",
         shows: "a fresh clone builds the lab and shows a leader (network; about eight minutes)",
@@ -56,6 +56,11 @@ const GATES: [Gate; 14] = [
         name: "crash",
         shows: "1,000 crashes at every failpoint and 200 power losses, under load, judged",
         run: crash,
+    },
+    Gate {
+        name: "membership",
+        shows: "200 changes of the members, one of whom ends on the way: one configuration, judged",
+        run: membership,
     },
     Gate {
         name: "check",
@@ -135,6 +140,16 @@ fn raft_lab(command: &str, usual: &[&str], arguments: &[String]) -> Result<()> {
 fn crash(arguments: &[String]) -> Result<()> {
     breaks::build()?;
     crashes::plain().with(arguments.iter().cloned()).run()
+}
+
+/// Changes the members of training clusters while one of them ends; arguments as for `crash`.
+fn membership(arguments: &[String]) -> Result<()> {
+    /// What the issue asks for.
+    const ROUNDS: &str = "200";
+    breaks::build()?;
+    let own = arguments.iter().any(|argument| argument == "--changes");
+    let rounds = if own { vec![] } else { vec!["--changes", ROUNDS] };
+    crashes::plain().with(rounds).with(arguments.iter().cloned()).run()
 }
 
 /// Judges a made history against the clock; arguments go to the example `million` of `lab-check`.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use etcd_api::etcdserverpb::MemberUpdateRequest;
 use lab_protocol::scenario::Condition;
 use lab_protocol::{Command, Grudge, LabState, MemberNo};
 use rand::Rng;
@@ -12,8 +11,6 @@ use super::control::Order;
 use super::ledger::{Blow, How};
 use super::life::{Life, is_down};
 use super::points::Stage;
-use crate::engine::peer_url;
-use crate::workload::Dialler;
 
 /// Up to so many hits of a failpoint of [`Stage::Run`] are waited for.
 const HITS: u64 = 40;
@@ -150,25 +147,6 @@ impl Life<'_> {
             }
         }
         Ok(false)
-    }
-
-    /// What the member answers is not waited for long: it may be the one that ends.
-    async fn update_member(&self, member: MemberNo, through: MemberNo) {
-        const PATIENCE: Duration = Duration::from_secs(3);
-        let state = &self.runner.seen.state;
-        let (Some(of), Some(through)) = (state.members.get(&member), state.members.get(&through))
-        else {
-            return;
-        };
-        let (Some((id, _)), Ok(origin)) = (of.id, through.plan.client_url.parse()) else { return };
-        let request = MemberUpdateRequest { id: id.0, peer_urls: vec![peer_url(member)] };
-        let dialler = Dialler::default();
-        let asking = async {
-            let connection = dialler.dial(&origin).await.ok()?;
-            connection.cluster().member_update(request).await.ok()
-        };
-        tokio::time::timeout(PATIENCE, asking).await.ok();
-        dialler.shutdown().await;
     }
 
     /// A leader ends while it sends a snapshot to a member that was down.

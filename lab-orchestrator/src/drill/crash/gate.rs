@@ -50,6 +50,10 @@ pub struct CrashArgs {
     /// Losses of power in all.
     #[arg(long, default_value_t = 200)]
     pub power_losses: u32,
+    /// Change the members so many times instead, each time with a member that ends somewhere on the
+    /// way from the proposal to the disk.
+    #[arg(long, default_value_t = 0, conflicts_with_all = ["crashes", "power_losses"])]
+    pub changes: u32,
     /// Clusters beside each other; without it one more than there are cores, as members mostly
     /// wait.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=16))]
@@ -108,14 +112,23 @@ pub async fn crash(args: CrashArgs) -> Result<Outcome> {
     let clusters =
         args.clusters.unwrap_or_else(|| u8::try_from(cores + 1).unwrap_or(u8::MAX).min(16));
     let folder = args.runs.join(format!("crash-{seed}"));
-    eprintln!(
-        "crash: {} crashes at {} failpoints and {} power losses, {clusters} clusters of {} \
-         members, seed {seed}",
-        args.crashes,
-        points.len(),
-        args.power_losses,
-        args.members
-    );
+    let members = args.members;
+    let ledger = if args.changes > 0 {
+        eprintln!(
+            "crash: {} changes of the members, {clusters} clusters that begin with {members}, seed \
+             {seed}",
+            args.changes
+        );
+        Ledger::of_changes(points, args.changes, seed)
+    } else {
+        let (crashes, power_losses) = (args.crashes, args.power_losses);
+        eprintln!(
+            "crash: {crashes} crashes at {} failpoints and {power_losses} power losses, {clusters} \
+             clusters of {members} members, seed {seed}",
+            points.len()
+        );
+        Ledger::new(points, crashes, power_losses, seed)
+    };
     let shared = Shared {
         program,
         node_args: args.node_args,
@@ -123,7 +136,7 @@ pub async fn crash(args: CrashArgs) -> Result<Outcome> {
         rate: args.rate,
         seed,
         folder,
-        ledger: Mutex::new(Ledger::new(points, args.crashes, args.power_losses, seed)),
+        ledger: Mutex::new(ledger),
         stop: CancellationToken::new(),
     };
     let began = Instant::now();
@@ -220,13 +233,14 @@ async fn work(shared: &Shared, cluster: u8) -> Result<(), Failure> {
 async fn life(shared: &Shared, dir: &Path, seed: u64) -> Result<Result<(), Trouble>> {
     let mut draws = ChaCha8Rng::seed_from_u64(seed);
     let held_back = MemberNo(draws.random_range(1..=shared.members));
+    let changing = shared.ledger.lock().changes_members();
     let mut node_args = shared.node_args.clone();
     node_args.extend(MEMBER_FLAGS.iter().map(Into::into));
     let plan = LabPlan {
         members: Some(shared.members),
         dir: Some(dir.to_owned()),
         node_args,
-        hold_back: [held_back].into(),
+        hold_back: if changing { [].into() } else { [held_back].into() },
         control: true,
         clients: Some(workload::make_clients()),
         ..LabPlan::of(shared.program.clone(), seed)
@@ -253,6 +267,7 @@ async fn life(shared: &Shared, dir: &Path, seed: u64) -> Result<Result<(), Troub
             members: shared.members,
             puts_per_second: shared.rate,
             held_back,
+            going: [].into(),
             counted: (0, 0),
         };
         tokio::select! {

@@ -7,6 +7,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::changes::Change;
 use super::points::{Point, Stage};
 
 /// How often a failpoint may be tried in vain before it is given up.
@@ -40,11 +41,25 @@ struct Tally {
     missing_dealt: bool,
 }
 
+/// What came of the changes of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Changes {
+    acknowledged: u32,
+    /// Refused, or whoever was asked ended.
+    otherwise: u32,
+    /// A member ended meanwhile.
+    crashes: u32,
+    power_losses: u32,
+}
+
 /// The books of the whole run, shared by all clusters.
 #[derive(Debug)]
 pub(super) struct Ledger {
     points: Vec<Point>,
     tallies: Vec<Tally>,
+    /// Rounds of changes of the members: wanted, and dealt.
+    rounds: (u32, u32),
+    changes: [Changes; Change::NAMES.len()],
     /// Losses of power at no failpoint.
     power_losses_elsewhere: u32,
     wanted: (u32, u32),
@@ -64,6 +79,8 @@ impl Ledger {
         Self {
             tallies: vec![Tally::default(); points.len()],
             points,
+            rounds: (0, 0),
+            changes: Default::default(),
             power_losses_elsewhere: 0,
             wanted: (crashes, power_losses),
             open: (0, 0),
@@ -73,6 +90,61 @@ impl Ledger {
             unknown: 0,
             judged: 0,
             lives: 0,
+        }
+    }
+
+    /// Only so many changes of the members are wanted.
+    pub(super) fn of_changes(points: Vec<Point>, rounds: u32, seed: u64) -> Self {
+        Self { rounds: (rounds, 0), ..Self::new(points, 0, 0, seed) }
+    }
+
+    /// Whether the members are changed, and nothing else is done.
+    pub(super) fn changes_members(&self) -> bool {
+        self.rounds.0 > 0
+    }
+
+    /// Whether there is another change to make.
+    pub(super) fn deal_change(&mut self) -> bool {
+        let (wanted, dealt) = &mut self.rounds;
+        let left = dealt < wanted;
+        *dealt += u32::from(left);
+        left
+    }
+
+    /// A failpoint on the way of a change, from the proposal to the disk.
+    pub(super) fn of_change(&mut self) -> usize {
+        let on_the_way = |at: &usize| matches!(self.points[*at].stage, Stage::Run | Stage::Change);
+        let all: Vec<usize> = (0..self.points.len()).filter(on_the_way).collect();
+        // The few that nothing but a change leads past are as frequent as all the others.
+        let alone: Vec<usize> =
+            all.iter().copied().filter(|at| self.is_of_changes_alone(*at)).collect();
+        let some = if !alone.is_empty() && self.draws.random() { &alone } else { &all };
+        some[self.draws.random_range(0..some.len())]
+    }
+
+    pub(super) fn is_of_changes_alone(&self, at: usize) -> bool {
+        self.points[at].stage == Stage::Change
+    }
+
+    /// A change was asked for, and a member ended in that way; a round in which none did is dealt
+    /// again.
+    pub(super) fn count_change(&mut self, change: Change, at: usize, done: bool, how: Option<How>) {
+        let changes = &mut self.changes[change.kind()];
+        match done {
+            true => changes.acknowledged += 1,
+            false => changes.otherwise += 1,
+        }
+        match how {
+            Some(How::Crash) => {
+                changes.crashes += 1;
+                self.tallies[at].crashes += 1;
+            }
+            Some(How::PowerLoss(_)) => {
+                changes.power_losses += 1;
+                self.tallies[at].power_losses += 1;
+            }
+            // Nobody came by: the round is dealt again.
+            None => self.rounds.1 -= 1,
         }
     }
 
@@ -121,6 +193,9 @@ impl Ledger {
     }
 
     fn is_missing(&self, at: usize) -> bool {
+        if self.changes_members() {
+            return false;
+        }
         let Tally { crashes, power_losses, in_vain, missing_dealt } = self.tallies[at];
         crashes + power_losses == 0
             && in_vain < TRIES
@@ -187,6 +262,9 @@ impl Ledger {
     /// Whether a new cluster would find something to do.
     pub(super) fn has_work(&self) -> bool {
         let (done, open, wanted) = (self.done(), self.open, self.wanted);
+        if self.changes_members() {
+            return self.rounds.1 < self.rounds.0;
+        }
         done.0 + open.0 < wanted.0
             || done.1 + open.1 < wanted.1
             || (0..self.points.len()).any(|at| self.is_missing(at))
@@ -213,6 +291,9 @@ impl Ledger {
 
     /// Failpoints at which no process ever ended.
     pub(super) fn missed(&self) -> Vec<&str> {
+        if self.changes_members() {
+            return Vec::new();
+        }
         let never = |tally: &Tally| tally.crashes + tally.power_losses == 0;
         let missed = self.points.iter().zip(&self.tallies).filter(|(_, tally)| never(tally));
         missed.map(|(point, _)| point.name.as_str()).collect()
@@ -220,6 +301,16 @@ impl Ledger {
 
     /// How far it has come, in one line.
     pub(super) fn progress(&self, elapsed: Duration) -> String {
+        if self.changes_members() {
+            let ((wanted, dealt), (crashes, losses)) = (self.rounds, self.done());
+            return format!(
+                "{dealt}/{wanted} changes, {crashes} crashes, {losses} power losses, {} \
+                 acknowledged, {} judged, {:.0} s",
+                self.acked,
+                self.judged,
+                elapsed.as_secs_f64()
+            );
+        }
         let ((crashes, losses), (of_crashes, of_losses)) = (self.done(), self.wanted);
         let part = f64::from(crashes.min(of_crashes) + losses.min(of_losses))
             / f64::from((of_crashes + of_losses).max(1));
@@ -245,6 +336,22 @@ impl Ledger {
         line("(all members at once)", 0, self.power_losses_elsewhere);
         let (crashes, losses) = self.done();
         line("in all", crashes, losses);
+        if self.changes_members() {
+            writeln!(
+                text,
+                "\n{:<32}{:>8}{:>13}{:>9}{:>14}",
+                "change", "done", "not answered", "crashes", "power losses"
+            )
+            .ok();
+            for (name, changes) in Change::NAMES.iter().zip(&self.changes) {
+                let Changes { acknowledged, otherwise, crashes, power_losses } = changes;
+                writeln!(
+                    text,
+                    "{name:<32}{acknowledged:>8}{otherwise:>13}{crashes:>9}{power_losses:>14}"
+                )
+                .ok();
+            }
+        }
         let Self { acked, unknown, judged, lives, .. } = self;
         write!(
             text,

@@ -22,13 +22,13 @@ use crate::lab::Lab;
 const BLOWS: u32 = 40;
 
 /// Blows between two judgements.
-const JUDGE_EVERY: u32 = 8;
+pub(super) const JUDGE_EVERY: u32 = 8;
 
 /// Acknowledged puts a cluster needs: with fewer nothing would be proved.
 pub(super) const LOADED: u32 = 30;
 
 /// How long a cluster may take to be whole again.
-const RECOVER: Duration = Duration::from_secs(30);
+pub(super) const RECOVER: Duration = Duration::from_secs(30);
 
 /// Longest time a member stays down when nothing else is wanted of it.
 const DOWN_MILLIS: u64 = 1_200;
@@ -43,6 +43,8 @@ pub(super) struct Life<'a> {
     pub(super) puts_per_second: u32,
     /// Its process is not started with the others.
     pub(super) held_back: MemberNo,
+    /// Members whose removal was asked for: they end by themselves when they hear of it.
+    pub(super) going: BTreeSet<MemberNo>,
     /// Acknowledged and unknown writes that are in the books.
     pub(super) counted: (u64, u64),
 }
@@ -50,6 +52,11 @@ pub(super) struct Life<'a> {
 impl Life<'_> {
     /// From the first start to the last judgement.
     pub(super) async fn live(&mut self) -> Result<(), Trouble> {
+        let changing = self.ledger.lock().changes_members();
+        if changing { self.live_changing().await } else { self.live_struck().await }
+    }
+
+    async fn live_struck(&mut self) -> Result<(), Trouble> {
         self.first_starts().await?;
         self.whole().await?;
         self.load().await?;
@@ -87,7 +94,7 @@ impl Life<'_> {
     }
 
     /// Starts the workload and waits until it is served.
-    async fn load(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn load(&mut self) -> Result<(), Trouble> {
         let spec = WorkloadSpec {
             puts_per_second: self.puts_per_second,
             reads_per_second: self.puts_per_second / 2,
@@ -102,7 +109,7 @@ impl Life<'_> {
     }
 
     /// Ends the workload, reads everything back, and lets the checks speak.
-    async fn judge(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn judge(&mut self) -> Result<(), Trouble> {
         self.runner.quiet().await?;
         self.runner.wait_for(&Condition::Converged, RECOVER).await?;
         self.runner.submit(Command::ReadBack).await?;

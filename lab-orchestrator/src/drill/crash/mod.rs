@@ -14,6 +14,9 @@
 //! leads a member past the failpoint: load, an election, a follower left behind, a start. Then it
 //! starts the member again and waits until the cluster is whole.
 //!
+//! With `--changes` a life changes its members instead, while one of them ends on the way from the
+//! proposal to the disk.
+//!
 //! Invariants: a process that ends at another moment or in another way than it was told to, or that
 //! does not come back, is a failure, as is every check that is not valid. A failed life keeps its
 //! directory and its recording. A life begins with an empty cluster and is judged to its end.
@@ -21,6 +24,7 @@
 //! The same seed gives the same draws, not the same run: these are real processes.
 
 mod blows;
+mod changes;
 mod control;
 mod gate;
 mod ledger;
