@@ -1,6 +1,6 @@
 //! One watch stream: many watches, one client, requests in, responses out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -61,6 +61,9 @@ pub struct WatchStream {
     id: StreamId,
     wake: Arc<Notify>,
     watches: BTreeMap<i64, Watch>,
+    /// Watches that a compaction ended: as in etcd their ids stay taken, and one cancel of each is
+    /// answered. What they cost is paid by the client that asks, with a request for each.
+    compacted: BTreeSet<i64>,
     /// The id to try next when the client leaves the choice to us.
     next_watch: i64,
     /// Watches that have something to pull, each once.
@@ -98,6 +101,7 @@ impl WatchStream {
             id,
             wake,
             watches: BTreeMap::new(),
+            compacted: BTreeSet::new(),
             next_watch: 0,
             queue: VecDeque::new(),
             progress_requests: 0,
@@ -118,13 +122,16 @@ impl WatchStream {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => vec![self.create(create, store)],
             Some(RequestUnion::CancelRequest(cancel)) => {
-                let canceled = self.remove(cancel.watch_id).map(|_| WatchResponse {
+                let watch_id = cancel.watch_id;
+                if self.remove(watch_id).is_none() && !self.compacted.remove(&watch_id) {
+                    return Vec::new();
+                }
+                vec![WatchResponse {
                     header: header(store.revision().0),
-                    watch_id: cancel.watch_id,
+                    watch_id,
                     canceled: true,
                     ..WatchResponse::default()
-                });
-                canceled.into_iter().collect()
+                }]
             }
             Some(RequestUnion::ProgressRequest(_)) => {
                 self.progress_requests = self.progress_requests.saturating_add(1);
@@ -169,7 +176,7 @@ impl WatchStream {
         }
         let watch_id = match create.watch_id {
             0 => self.free_id(),
-            taken if self.watches.contains_key(&taken) => {
+            taken if self.is_taken(taken) => {
                 return refused("mvcc: duplicate watch ID provided on the WatchStream");
             }
             wanted => wanted,
@@ -201,8 +208,12 @@ impl WatchStream {
         WatchResponse { watch_id, ..response }
     }
 
+    fn is_taken(&self, watch_id: i64) -> bool {
+        self.watches.contains_key(&watch_id) || self.compacted.contains(&watch_id)
+    }
+
     fn free_id(&mut self) -> i64 {
-        while self.watches.contains_key(&self.next_watch) {
+        while self.is_taken(self.next_watch) {
             self.next_watch += 1;
         }
         let free = self.next_watch;
@@ -268,6 +279,7 @@ impl WatchStream {
             Err(ReadError::Refused(_)) => {
                 // The only refusal there is: the watch begins before the compaction.
                 self.remove(watch_id);
+                self.compacted.insert(watch_id);
                 responses.push(WatchResponse {
                     header: header(0),
                     watch_id,

@@ -288,6 +288,25 @@ fn a_watch_that_falls_behind_a_compaction_ends() {
     check(&world.poll(&mut stream), &["canceled 0 @0 compacted=4"]);
 }
 
+/// Python's aetcd cancels what a compaction has ended, and etcd answers that once.
+#[test]
+fn a_compacted_watch_keeps_its_id_until_it_is_cancelled() {
+    let mut world = World::new();
+    for value in ["1", "2", "3"] {
+        world.put("k", value);
+    }
+    world.compact(3);
+    let mut stream = world.stream();
+    let seventh = || WatchCreateRequest { watch_id: 7, ..of("k", "", 2) };
+    check(&world.watch(&mut stream, seventh()), &["created 7 @4", "canceled 7 @0 compacted=3"]);
+    let taken = "created canceled -1 @4 (mvcc: duplicate watch ID provided on the WatchStream)";
+    check(&world.watch(&mut stream, seventh()), &[taken]);
+    let cancel = || RequestUnion::CancelRequest(WatchCancelRequest { watch_id: 7 });
+    check(&world.ask(&mut stream, cancel()), &["canceled 7 @4"]);
+    check(&world.ask(&mut stream, cancel()), &[]);
+    check(&world.watch(&mut stream, seventh()), &["created 7 @4", "canceled 7 @0 compacted=3"]);
+}
+
 #[test]
 fn cancel() {
     let mut world = World::new();
