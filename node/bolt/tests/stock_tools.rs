@@ -1,14 +1,13 @@
 //! etcd's own tools and etcd itself take our images, and we read theirs.
 //!
-//! Needs `etcd` and `etcdctl`, in the folder that the variable `RAFTLAB_ETCD` names or on PATH
-//! (Debian: `apt-get install etcd-server etcd-client`); without them the test says so, and fails
-//! in CI. Where `etcdutl` is beside them it does what was `etcdctl`'s up to 3.4.
+//! `node-oracle` says where `etcd` and `etcdctl` are taken from. Where `etcdutl` is beside them it
+//! does what was `etcdctl`'s up to 3.4.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use node_bolt::schema::{
     self, Lease, Member, MetaRows, REMOVED, RevisionKey, member_id, member_key,
 };
 use node_bolt::{Image, Plan, Reader, WriteError, split_hash};
+use node_oracle::Programs;
 use prost::Message;
 
 /// How long a member may take to answer its first read.
@@ -128,34 +128,23 @@ fn read(file: impl Read + Seek) -> Buckets {
 }
 
 /// The programs of one release.
-struct Tools {
-    folder: Option<PathBuf>,
-}
+struct Tools(Programs);
 
 impl Tools {
     /// None if they are not here.
     fn find() -> Option<Self> {
-        let tools = Self { folder: std::env::var_os("RAFTLAB_ETCD").map(PathBuf::from) };
-        let found = tools.has("etcd") && tools.has("etcdctl");
-        if !found {
-            assert!(std::env::var_os("CI").is_none(), "CI must have etcd and etcdctl");
-            eprintln!("NOT RUN: install etcd and etcdctl (Debian: etcd-server, etcd-client)");
-        }
-        found.then_some(tools)
+        Programs::find().map(Self)
     }
 
+    /// A program from where etcd is.
     fn command(&self, name: &str) -> Command {
-        let mut command = match &self.folder {
-            Some(folder) => Command::new(folder.join(name)),
-            None => Command::new(name),
-        };
+        let mut command = Command::new(self.0.etcd.with_file_name(name));
         command.env("ETCDCTL_API", "3").stdin(Stdio::null());
         command
     }
 
     fn has(&self, name: &str) -> bool {
-        let version = if name == "etcd" { "--version" } else { "version" };
-        self.command(name).arg(version).output().is_ok_and(|output| output.status.success())
+        self.command(name).arg("version").output().is_ok_and(|output| output.status.success())
     }
 
     /// Runs the program that has `snapshot status` and `snapshot restore`.

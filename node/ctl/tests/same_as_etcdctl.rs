@@ -1,18 +1,18 @@
 //! `raft-ctl` and the stock `etcdctl`, each on a fresh etcd: the same output, errors and codes.
 //!
-//! Needs `etcd` and `etcdctl` on the PATH (Debian: etcd-server, etcd-client), or in the folder
-//! that RAFTLAB_ETCD names; without them the test says so, and fails in CI. The reference is
-//! 3.5; lines that 3.4 answers otherwise are left out where it is 3.4 that is installed.
+//! `node-oracle` says where `etcd` and `etcdctl` are taken from. The reference is 3.5; lines that 3.4 answers otherwise are left out where it is 3.4 that is installed.
 //!
 //! What may differ is taken out of the text before it is compared: ids of leases and of members
 //! added, times, and what a row says. Left out are the log lines of Go's client.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
+
+use node_oracle::Programs;
 
 /// How long an etcd may take to answer its first write.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -597,20 +597,9 @@ fn transcript(program: &Path, server: &Server, gone: &str, is35: bool) -> Vec<He
 
 #[test]
 fn both_say_the_same() {
-    let folder = std::env::var_os("RAFTLAB_ETCD").map(PathBuf::from);
-    let program = |name: &str| folder.as_ref().map_or(PathBuf::from(name), |dir| dir.join(name));
-    let (etcd, etcdctl) = (program("etcd"), program("etcdctl"));
-    let version = |program: &Path, argument: &str| {
-        let output = Command::new(program).arg(argument).output().ok()?;
-        Some(String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let (Some(_), Some(version)) = (version(&etcd, "--version"), version(&etcdctl, "version"))
-    else {
-        assert!(std::env::var_os("CI").is_none(), "CI must have etcd and etcdctl");
-        eprintln!("NOT RUN: install etcd and etcdctl (Debian: etcd-server, etcd-client)");
-        return;
-    };
-    let is35 = !version.contains("etcdctl version: 3.4");
+    let Some(programs) = Programs::find() else { return };
+    let Programs { etcd, etcdctl, .. } = &programs;
+    let is35 = programs.is_since("3.5");
     // Free ports, each held until all are chosen; one stays without a listener.
     let held: Vec<_> =
         (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
@@ -620,10 +609,10 @@ fn both_say_the_same() {
     let gone = format!("127.0.0.1:{}", ports[2]);
     // One after the other on the same ports: ids are made of them.
     let hear = |program: &Path| {
-        let server = Server::start(&etcd, &etcdctl, &ports);
+        let server = Server::start(etcd, etcdctl, &ports);
         transcript(program, &server, &gone, is35)
     };
-    let theirs = hear(&etcdctl);
+    let theirs = hear(etcdctl);
     let ours = hear(Path::new(env!("CARGO_BIN_EXE_raft-ctl")));
     assert_eq!(ours.len(), theirs.len(), "both heard every line");
     let differing: Vec<_> = ours

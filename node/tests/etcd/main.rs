@@ -3,10 +3,8 @@
 //! Real etcd is the oracle. Every file in `transcripts/` is played by `etcdctl` on a fresh cluster
 //! of each, on the same ports and with the same token, so that even the ids are equal; what then
 //! may differ (times, terms, sizes, who answered) is taken out of the texts before they are
-//! compared, and nothing else. `etcdctl`, and `etcd` from 3.4 on, are taken from PATH, or from the
-//! folder in `RAFTLAB_ETCD`. Without them the test says so, and fails in CI.
+//! compared, and nothing else. `node-oracle` says where etcd is taken from.
 
-mod cluster;
 mod plain;
 mod play;
 mod raw;
@@ -16,8 +14,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 
-use cluster::{Cluster, Kind, Programs};
+use node_oracle::{Cluster, Kind, PLACES, Programs};
 use script::Script;
+
+/// What is compared with etcd.
+const OURS: Kind<'_> = Kind::RaftNode(env!("CARGO_BIN_EXE_raft-node"));
 
 /// Transcripts played beside one another; more would make members miss their elections.
 const BESIDE: usize = 3;
@@ -30,8 +31,8 @@ fn compare(programs: &Programs, path: &Path) -> (usize, String) {
     let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
     let text = std::fs::read_to_string(path).expect("a transcript is text");
     let script = Script::parse(&text).unwrap_or_else(|error| panic!("{name}.txt, {error}"));
-    let ports = cluster::ports(2 * cluster::PLACES);
-    let said = [Kind::Etcd, Kind::RaftNode].map(|kind| {
+    let ports = node_oracle::ports(2 * PLACES);
+    let said = [Kind::Etcd, OURS].map(|kind| {
         let cluster = Cluster::start(programs, kind, &ports, &script.flags);
         play::play(&script, cluster)
     });
@@ -89,11 +90,11 @@ fn stock_etcdctl_hears_what_it_hears_from_etcd() {
 #[test]
 fn raw_grpc_hears_what_it_hears_from_etcd() {
     let Some(programs) = Programs::find() else { return };
-    let ports = cluster::ports(2 * cluster::PLACES);
+    let ports = node_oracle::ports(2 * PLACES);
     // Else etcd refuses every change of members in its first five seconds.
     let flags = ["--strict-reconfig-check=false".to_owned()];
-    let [theirs, ours] = [Kind::Etcd, Kind::RaftNode]
-        .map(|kind| raw::ask(&Cluster::start(&programs, kind, &ports, &flags)));
+    let [theirs, ours] =
+        [Kind::Etcd, OURS].map(|kind| raw::ask(&Cluster::start(&programs, kind, &ports, &flags)));
     let mut differing = String::new();
     for (ours, theirs) in ours.iter().zip(&theirs).filter(|(ours, theirs)| ours != theirs) {
         let (asked, theirs, ours) = (ours.asked, &theirs.answer, &ours.answer);

@@ -5,10 +5,10 @@ use std::io::Read as _;
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
+use node_oracle::{Cluster, FIRST, LOOK, PATIENCE, PLACES};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, LOOK, PATIENCE};
-use crate::plain::{anybody, first_id, status};
+use crate::plain::{Names, anybody, first_id, status};
 use crate::script::{Call, Does, Script, Step};
 
 /// Most times a call is made until it says something.
@@ -39,6 +39,7 @@ impl Drop for Watch {
 
 struct Play<'a> {
     cluster: Cluster<'a>,
+    names: Names,
     /// Ids that have a name, as `etcdctl` writes them.
     kept: BTreeMap<String, String>,
     watches: BTreeMap<String, Watch>,
@@ -48,15 +49,17 @@ struct Play<'a> {
 /// Plays all of it; returns what every call said.
 pub(crate) fn play(script: &Script, cluster: Cluster<'_>) -> Vec<Said> {
     let mut kept = BTreeMap::new();
-    for place in 1..=crate::cluster::PLACES {
-        kept.insert(format!("client{place}"), cluster.client_urls[place - 1].clone());
-        kept.insert(format!("peer{place}"), cluster.peer_urls[place - 1].clone());
+    let mut names = Names::default();
+    for place in 1..=PLACES {
+        for (kind, urls) in [("client", &cluster.client_urls), ("peer", &cluster.peer_urls)] {
+            let url = &urls[place - 1];
+            names.text(url, format!("<{kind} {place}>"));
+            names.text(url.trim_start_matches("http://"), format!("<{kind} {place}>"));
+            kept.insert(format!("{kind}{place}"), url.clone());
+        }
     }
-    let mut play = Play { cluster, kept, watches: BTreeMap::new(), said: Vec::new() };
-    for place in 1..=crate::cluster::FIRST {
-        let id = play.cluster.await_started(place);
-        play.kept.insert(format!("m{place}"), format!("{id:x}"));
-    }
+    let mut play = Play { cluster, names, kept, watches: BTreeMap::new(), said: Vec::new() };
+    (1..=FIRST).for_each(|place| play.member(place));
     for step in &script.steps {
         play.step(step);
     }
@@ -92,13 +95,16 @@ impl Play<'_> {
             Does::Pause(place) => self.cluster.signal(*place, Signal::STOP),
             Does::Resume(place) => self.cluster.signal(*place, Signal::CONT),
             Does::AwaitLeader => self.cluster.await_answer("a leader", &["get", "first"]),
-            Does::AwaitStarted(place) => {
-                let id = self.cluster.await_started(*place);
-                self.cluster.names.id(id, format!("<m{place}>"));
-                self.kept.insert(format!("m{place}"), format!("{id:x}"));
-            }
+            Does::AwaitStarted(place) => self.member(*place),
             Does::Sleep(time) => std::thread::sleep(*time),
         }
+    }
+
+    /// Gives a name to a member, once it has said who it is.
+    fn member(&mut self, place: usize) {
+        let id = self.cluster.await_started(place);
+        self.names.id(id, format!("<m{place}>"));
+        self.kept.insert(format!("m{place}"), format!("{id:x}"));
     }
 
     fn words(&self, call: &Call, attempt: usize) -> Vec<String> {
@@ -142,7 +148,7 @@ impl Play<'_> {
             self.kept.insert(name.clone(), id.to_owned());
         }
         let said = if call.status { status(&said) } else { said };
-        let mut text = self.cluster.names.plain(&said);
+        let mut text = self.names.plain(&said);
         if call.set {
             text = anybody(&text);
         }
@@ -172,7 +178,7 @@ impl Play<'_> {
         let heard = said.lines().count();
         assert_eq!(heard, lines, "line {line}, in {PATIENCE:?}: {said}");
         let command = format!("{} ({lines} lines)", watch.command);
-        let text = self.cluster.names.plain(&said);
+        let text = self.names.plain(&said);
         self.said.push(Said { line, command, text });
     }
 }

@@ -23,12 +23,11 @@ use etcd_api::etcdserverpb::{
     RangeRequest, RequestOp, StatusRequest, TxnRequest, WatchCancelRequest, WatchCreateRequest,
     WatchRequest,
 };
+use node_oracle::{Cluster, FIRST, LOOK, PATIENCE};
 use regex::Regex;
 use tokio_stream::StreamExt as _;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
-
-use crate::cluster::{Cluster, FIRST, LOOK, PATIENCE};
 
 /// How long a stream has to say something more, once it said something.
 const SILENCE: Duration = Duration::from_millis(300);

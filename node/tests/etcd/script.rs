@@ -173,6 +173,6 @@ fn place(member: &str) -> Result<usize, String> {
     member
         .strip_prefix('m')
         .and_then(|place| place.parse().ok())
-        .filter(|place| (1..=crate::cluster::PLACES).contains(place))
+        .filter(|place| (1..=node_oracle::PLACES).contains(place))
         .ok_or_else(|| format!("`{member}` is no member"))
 }

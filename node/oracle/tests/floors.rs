@@ -1,0 +1,10 @@
+//! Imports run downward in the oracle, in no circle, and no file is a maze.
+
+#[test]
+fn the_house_stands() {
+    floors::check(
+        env!("CARGO_MANIFEST_DIR"),
+        "node_oracle",
+        &[("cluster", 1), ("programs", 0), ("ports", 0)],
+    );
+}
