@@ -215,12 +215,21 @@ pub(crate) fn is_ci() -> bool {
 ///
 /// Returns whether `program` is there afterwards.
 pub(crate) fn provide(program: &str, package: &str) -> bool {
-    if is_installed(program) {
+    provide_until(|| is_installed(program), program, &[package])
+}
+
+/// Installs Debian packages when this is Debian and root, and says so otherwise, unless what they
+/// bring is there already.
+///
+/// Returns whether it is there afterwards.
+pub(crate) fn provide_until(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> bool {
+    if is_there() {
         return true;
     }
     if !(is_root() && is_installed("apt-get")) {
+        let packages = packages.join(" ");
         say(&format!(
-            "`{program}` is missing: install it (on Debian and Ubuntu: sudo apt-get install {package})"
+            "`{what}` is missing: install it (on Debian and Ubuntu: sudo apt-get install {packages})"
         ));
         return false;
     }
@@ -229,13 +238,13 @@ pub(crate) fn provide(program: &str, package: &str) -> bool {
             .env("DEBIAN_FRONTEND", "noninteractive")
             .run()
     };
-    let install = ["install", "--yes", "--no-install-recommends", package];
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
     if apt(&install).is_err()
         && let Err(error) = apt(&["update"]).and_then(|()| apt(&install))
     {
         say(&format!("failed to {error:#}"));
     }
-    is_installed(program)
+    is_there()
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@ use clap::ValueEnum;
 
 use crate::command::Plain;
 use crate::tally::{Count, Tally, count_of_plain_line, count_of_test_result};
-use crate::{book, breaks, chromium, crashes, lab, namespaces, page, places, verify};
+use crate::{book, breaks, chromium, clients, crashes, lab, namespaces, page, places, verify};
 
 /// A part of the test run that can be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Step {
     /// Formats, lints, wasm builds, licences, and every test that needs no browser.
     Host,
+    /// Programs of public etcd clients, on real etcd and on our members.
+    Clients,
     /// The book and its links.
     Book,
     /// Whole clusters in one thread, by seeds; and that planted bugs are caught.
@@ -42,6 +44,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
     for step in &steps {
         match step {
             Step::Host => host(&mut tally),
+            Step::Clients => public_clients(&mut tally),
             Step::Book => tally.measure("book", "built, links hold", || one(book::build())),
             Step::Simulation => simulation(&mut tally),
             Step::Scenarios => scenarios(&mut tally),
@@ -73,10 +76,35 @@ fn host(tally: &mut Tally) {
     tally.measure("host", "tests", || cargo_tests("test --no-fail-fast"));
 }
 
+fn public_clients(tally: &mut Tally) {
+    let mut ready = false;
+    tally.measure("clients", "programs", || {
+        clients::build()?;
+        ready = true;
+        Ok(Count::ONE)
+    });
+    if !ready {
+        return;
+    }
+    let mut python = None;
+    tally.measure("clients", "the Python client", || {
+        python = Some(clients::python()?);
+        Ok(Count::ONE)
+    });
+    tally.measure("clients", "the same as from etcd", || {
+        run_tests(&clients::comparison(python.as_deref()))
+    });
+}
+
 /// Runs `cargo test` in some form and adds up its results.
 fn cargo_tests(arguments: &str) -> Result<Count> {
+    run_tests(&Plain::cargo(arguments))
+}
+
+/// As [`cargo_tests`], of a command that is more than its arguments.
+fn run_tests(command: &Plain) -> Result<Count> {
     let mut sum = Count::default();
-    let status = Plain::cargo(arguments).run_lines(|line| {
+    let status = command.run_lines(|line| {
         if let Some(Count { passed, failed }) = count_of_test_result(line) {
             sum = Count { passed: sum.passed + passed, failed: sum.failed + failed };
         }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::clients;
 use crate::command::{Plain, say};
 use crate::deny;
 use crate::page::{self, WASM};
@@ -17,7 +18,7 @@ pub(crate) fn formats() -> Result<()> {
 
 /// The lints, warnings being errors.
 pub(crate) fn lints() -> Result<()> {
-    Plain::cargo("clippy --workspace --all-targets -- -D warnings").run()
+    clients::clippy("--all-targets")?.with(["--", "-D", "warnings"]).run()
 }
 
 /// The wasm builds.
@@ -55,7 +56,7 @@ pub(crate) fn run() -> Result<()> {
 /// Formats, and applies the lints' own corrections.
 pub(crate) fn tidy() -> Result<()> {
     Plain::cargo("fmt --all").run()?;
-    Plain::cargo("clippy --workspace --all-targets --fix --allow-dirty --allow-staged").run()?;
+    clients::clippy("--all-targets --fix --allow-dirty --allow-staged")?.run()?;
     Plain::cargo("fmt --all").run()?;
     say("tidy: done; `cargo verify` says whether anything is left");
     Ok(())

@@ -1,5 +1,5 @@
-//! Imports run downward in the three tools (these commands, the browser tests, the book's
-//! builder), and no file of the whole repository is a maze.
+//! Imports run downward in the tools (these commands, the browser tests, the public clients, the
+//! book's builder), and no file of the whole repository is a maze.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,7 @@ fn the_commands_stand() {
             ("page", 2),
             ("deny", 2),
             ("chromium", 2),
+            ("clients", 2),
             ("running", 2),
             ("tally", 2),
             ("command", 1),
@@ -55,7 +56,7 @@ fn the_commands_stand() {
     );
 }
 
-// The next two packages are outside default-members: a plain `cargo test` looks at them from here.
+// The next three packages are outside default-members: a plain `cargo test` looks at them from here.
 
 #[test]
 fn the_browser_tests_stand() {
@@ -63,6 +64,15 @@ fn the_browser_tests_stand() {
         &root().join("lab-ui/e2e").display().to_string(),
         "lab_ui_e2e",
         &[("checks", 3), ("stage", 2), ("accessible", 2), ("browser", 1), ("lab", 1)],
+    );
+}
+
+#[test]
+fn the_public_clients_stand() {
+    floors::check(
+        &root().join("node/clients").display().to_string(),
+        "record_etcd_client",
+        &[("parts", 2), ("stage", 1), ("tape", 1), ("answer", 0)],
     );
 }
 
