@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use lab_protocol::MemberNo;
-use lab_protocol::scenario::{Action, Condition, Scenario, Span, Target, Verb};
+use lab_protocol::scenario::{Action, Condition, MemberVerb, Scenario, Span, Target, Verb};
 
 /// A scenario file cannot be performed.
 #[derive(Debug, thiserror::Error)]
@@ -238,6 +238,19 @@ impl Names {
                 }
                 self.known(target, false)
             }
+            Verb::Members { change, in_vain } => match change {
+                MemberVerb::Add { name, .. } => {
+                    if !in_vain {
+                        self.members += 1;
+                    }
+                    self.targets.extend(name.clone());
+                    Ok(())
+                }
+                MemberVerb::Remove { target, name } => self.named(target, name.as_ref()),
+                MemberVerb::Promote { target } | MemberVerb::TransferLeadership { to: target } => {
+                    self.known(target, false)
+                }
+            },
             Verb::UndoFaults | Verb::StartOver | Verb::ReadBack | Verb::Workload { .. } => Ok(()),
         }
     }
@@ -248,7 +261,11 @@ impl Names {
             | Condition::Resigned(target)
             | Condition::Up(target)
             | Condition::Down(target)
-            | Condition::Lost(target) => match target {
+            | Condition::Lost(target)
+            | Condition::Voter(target)
+            | Condition::Learner(target)
+            | Condition::Removed(target)
+            | Condition::InSync(target) => match target {
                 Target::Member(_) | Target::Named(_) | Target::All => self.known(target, false),
                 Target::Leader
                 | Target::Followers
@@ -265,6 +282,7 @@ impl Names {
             | Condition::NoLeader
             | Condition::AllAgree
             | Condition::Converged
+            | Condition::Voters(_)
             | Condition::Acked(_)
             | Condition::Answered => Ok(()),
         }

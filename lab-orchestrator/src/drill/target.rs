@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lab_protocol::scenario::Target;
-use lab_protocol::{LabState, MemberNo, Process};
+use lab_protocol::{LabState, MemberNo, Process, Standing};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -21,7 +21,12 @@ pub(super) fn resolve(
     taken: &BTreeSet<MemberNo>,
     draws: &mut ChaCha8Rng,
 ) -> Result<BTreeSet<MemberNo>, String> {
-    let all: BTreeSet<_> = state.members.keys().copied().collect();
+    let all: BTreeSet<_> = state.taking_part().map(|(no, _)| no).collect();
+    // Before anybody told a configuration, everybody counts.
+    let voters = match state.configuration.voters.len() {
+        0 => all.len(),
+        told => told,
+    };
     let leader = || state.leader().ok_or_else(|| "nobody leads now".to_owned());
     let found = match target {
         Target::Member(member) => BTreeSet::from([*member]),
@@ -30,10 +35,10 @@ pub(super) fn resolve(
         Target::Followers => followers(state),
         Target::AFollower => draw(&followers(state), 1, draws),
         Target::Minority { with_leader } => {
-            some(state, (all.len() - 1) / 2, *with_leader, leader, draws)?
+            some(state, (voters - 1) / 2, *with_leader, leader, draws)?
         }
         Target::Majority { with_leader } => {
-            some(state, all.len() / 2 + 1, *with_leader, leader, draws)?
+            some(state, voters / 2 + 1, *with_leader, leader, draws)?
         }
         Target::Rest => all.difference(taken).copied().collect(),
         Target::Named(name) => {
@@ -63,14 +68,14 @@ fn some(
     Ok(chosen)
 }
 
-/// Members that are up and do not lead.
+/// Members that are up, may vote, and do not lead.
 fn followers(state: &LabState) -> BTreeSet<MemberNo> {
     let leader = state.leader();
     state
-        .members
-        .iter()
-        .filter(|(no, member)| matches!(member.process, Process::Up { .. }) && Some(**no) != leader)
-        .map(|(no, _)| *no)
+        .taking_part()
+        .filter(|(no, member)| matches!(member.process, Process::Up { .. }) && Some(*no) != leader)
+        .filter(|(_, member)| member.standing != Standing::Learner)
+        .map(|(no, _)| no)
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lab_protocol::scenario::{Action, LinkWord, Span, Target, Verb};
+use lab_protocol::scenario::{Action, LinkWord, MemberVerb, Span, Target, Verb};
 use lab_protocol::{By, Call, Command, Grudge, Link, MemberNo, WorkloadSpec};
 
 use super::runner::{Runner, Trouble};
@@ -58,6 +58,7 @@ impl Runner<'_> {
             Verb::UndoFaults => self.submit(Command::UndoFaults).await,
             Verb::StartOver => self.submit(Command::StartOver).await,
             Verb::ReadBack => self.submit(Command::ReadBack).await,
+            Verb::Members { change, in_vain } => self.members(change, *in_vain).await,
             Verb::Workload { puts, reads } => {
                 let spec = self.seen.state.workload.clone().unwrap_or_default();
                 let spec =
@@ -106,6 +107,49 @@ impl Runner<'_> {
                 self.submit_each(&members, command).await
             }
         }
+    }
+
+    /// Has the cluster change its members, or sees to it that it refuses to.
+    async fn members(&mut self, change: &MemberVerb, in_vain: bool) -> Result<(), Trouble> {
+        let (commands, name): (Vec<_>, _) = match change {
+            MemberVerb::Add { learner, name } => {
+                (vec![Command::AddMember { learner: *learner }], name)
+            }
+            MemberVerb::Promote { target } => {
+                let members = self.find(target, &Members::new())?;
+                let command = |member| Command::PromoteMember { member };
+                (members.into_iter().map(command).collect(), &None)
+            }
+            MemberVerb::Remove { target, name } => {
+                let members = self.find(target, &Members::new())?;
+                if let Some(name) = name {
+                    self.names.insert(name.clone(), members.clone());
+                }
+                let command = |member| Command::RemoveMember { member };
+                (members.into_iter().map(command).collect(), &None)
+            }
+            MemberVerb::TransferLeadership { to } => {
+                let to = *self.find(to, &Members::new())?.first().expect("a target is somebody");
+                (vec![Command::TransferLeadership { to }], &None)
+            }
+        };
+        for command in commands {
+            let known: Members = self.seen.state.members.keys().copied().collect();
+            match (self.submit(command).await, in_vain) {
+                (Ok(()), true) => {
+                    return Err(Trouble::Broken("it was done and had to be refused".into()));
+                }
+                (Err(Trouble::Impossible(why)), true) => self.say(&format!("     {why}")),
+                (done, _) => done?,
+            }
+            self.catch_up()?;
+            if let Some(name) = name {
+                let all = self.seen.state.members.keys().copied();
+                let new = all.filter(|member| !known.contains(member)).collect();
+                self.names.insert(name.clone(), new);
+            }
+        }
+        Ok(())
     }
 
     fn find(&mut self, target: &Target, taken: &Members) -> Result<Members, Trouble> {
@@ -159,7 +203,7 @@ impl Runner<'_> {
             }
             sides.push(side);
         }
-        let all: Vec<_> = self.seen.state.members.keys().copied().collect();
+        let all: Vec<_> = self.seen.state.taking_part().map(|(no, _)| no).collect();
         self.submit(Command::Partition { grudge: Grudge::groups(&all, &sides) }).await
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lab_check::convergence;
 use lab_protocol::node_protocol::{Role, Term};
 use lab_protocol::scenario::{Condition, Target};
-use lab_protocol::{LabState, Link, LinkCondition, MemberNo, MemberState, Process};
+use lab_protocol::{LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing};
 
 use super::target::Names;
 
@@ -26,11 +26,15 @@ pub(super) fn holds(condition: &Condition, state: &LabState, since: &Since, name
         chosen(target, state, names).iter().filter_map(|no| state.members.get(no)).collect()
     };
     let is_up = |member: &MemberState| matches!(member.process, Process::Up { .. });
+    let stand = |target: &Target, standing| {
+        let found = members(target);
+        !found.is_empty() && found.into_iter().all(|member| member.standing == standing)
+    };
     match condition {
         Condition::Leader => followed_leader(state).is_some(),
         Condition::NewLeader => followed_leader(state).is_some_and(|(_, term)| term > since.term),
         Condition::NoLeader => {
-            state.members.values().filter(|member| is_up(member)).all(knows_no_leader)
+            state.taking_part().map(|(_, m)| m).filter(|m| is_up(m)).all(knows_no_leader)
         }
         Condition::Lead(target) => {
             followed_leader(state).is_some_and(|(no, _)| chosen(target, state, names).contains(&no))
@@ -41,6 +45,13 @@ pub(super) fn holds(condition: &Condition, state: &LabState, since: &Since, name
             .into_iter()
             .all(|member| matches!(member.process, Process::Down { .. } | Process::Planned)),
         Condition::Lost(target) => members(target).into_iter().all(knows_no_leader),
+        Condition::Voter(target) => stand(target, Standing::Voter),
+        Condition::Learner(target) => stand(target, Standing::Learner),
+        Condition::Removed(target) => stand(target, Standing::Removed),
+        Condition::InSync(target) => {
+            members(target).into_iter().all(|member| is_in_sync(state, member))
+        }
+        Condition::Voters(count) => state.configuration.voters.len() == *count as usize,
         Condition::AllAgree => convergence::agreed(state).is_some(),
         Condition::Converged => convergence::converged(state),
         Condition::Acked(count) => since.acked >= u64::from(*count),
@@ -71,7 +82,7 @@ fn chosen(target: &Target, state: &LabState, names: &Names) -> BTreeSet<MemberNo
         | Target::AFollower
         | Target::Minority { .. }
         | Target::Majority { .. }
-        | Target::Rest => state.members.keys().copied().collect(),
+        | Target::Rest => state.taking_part().map(|(no, _)| no).collect(),
     }
 }
 
@@ -88,6 +99,14 @@ fn knows_no_leader(member: &MemberState) -> bool {
             .is_some_and(|status| status.leader.is_none() && status.role != Role::Leader)
 }
 
+/// Whether the leader knows that a member holds nine tenths of its log.
+fn is_in_sync(state: &LabState, member: &MemberState) -> bool {
+    let leader = state.leader().and_then(|leader| state.members[&leader].status.as_ref());
+    let (Some(leader), Some((id, _))) = (leader, member.id) else { return false };
+    let progress = leader.progress.iter().find(|progress| progress.member == id);
+    progress.is_some_and(|progress| progress.matched.0 * 10 >= leader.last.0 * 9)
+}
+
 /// The leader that every member follows which is up and has both links to it open.
 fn followed_leader(state: &LabState) -> Option<(MemberNo, Term)> {
     let leader = state.leader()?;
@@ -99,6 +118,7 @@ fn followed_leader(state: &LabState) -> Option<(MemberNo, Term)> {
     };
     let follows = |(no, member): (&MemberNo, &MemberState)| {
         let reached = *no != leader
+            && member.standing != Standing::Removed
             && matches!(member.process, Process::Up { .. })
             && open(leader, *no)
             && open(*no, leader);
@@ -114,6 +134,7 @@ fn followed_leader(state: &LabState) -> Option<(MemberNo, Term)> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use lab_protocol::node_protocol::telemetry::{Progress, ProgressState};
     use lab_protocol::node_protocol::{ClusterId, Index, MemberId, Revision, Status};
     use lab_protocol::{Event, MemberPlan, Numbered};
 
@@ -215,6 +236,53 @@ pub(super) mod tests {
         ] {
             check(&state, phrase, expected);
         }
+    }
+
+    #[test]
+    fn members_come_and_go() {
+        let mut state = cluster(3, 1);
+        let ids = |numbers: &[u64]| numbers.iter().copied().map(MemberId).collect::<Vec<_>>();
+        let mut says = |voters: &[u64], learners: &[u64], matched: u64| {
+            let progress = Progress {
+                member: MemberId(3),
+                matched: Index(matched),
+                next: Index(matched + 1),
+                state: ProgressState::Replicate,
+                recent_active: true,
+            };
+            let status = Status {
+                voters: ids(voters),
+                learners: ids(learners),
+                last: Index(20),
+                progress: vec![progress],
+                ..status(Role::Leader, 4, Some(1))
+            };
+            let event = Event::Status { member: MemberNo(1), status: Box::new(status) };
+            state = then(&state, event);
+            state.clone()
+        };
+        let joins = says(&[1, 2], &[3], 17);
+        for (phrase, expected) in [
+            ("voters 2", true),
+            ("voters 3", false),
+            ("m3 learner", true),
+            ("m3 voter", false),
+            ("m3 in sync", false),
+            ("m5 voter", false),
+        ] {
+            check(&joins, phrase, expected);
+        }
+        check(&says(&[1, 2], &[3], 18), "m3 in sync", true);
+        check(&says(&[1, 2, 3], &[], 18), "m3 voter", true);
+        let left = says(&[1, 2], &[], 18);
+        check(&left, "m3 removed", true);
+        check(&left, "m2 voter", true);
+        // What it says and whether it runs matters to nobody any more.
+        let ended = lab_protocol::Ended::Exit { code: 1 };
+        let process = Process::Down { ended, asked: false, wiped: false };
+        let gone = then(&left, Event::Process { member: MemberNo(3), process });
+        check(&gone, "leader", true);
+        assert_eq!(gone.taking_part().count(), 2);
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //!  isolate TARGET [as NAME]
 //!  partition TARGET [as NAME] | TARGET [as NAME] [| …]
 //!  undo faults     start over     read back
+//!  add member|learner [as NAME]     promote TARGET     remove TARGET [as NAME]
+//!  transfer leadership to TARGET    (each of these four: `in vain` behind it, if the cluster
+//!                                    must refuse it)
 //!  token TARGET WORD              a slip of the operator's hand; `run` for the run's own
 //!  workload PUTS puts READS reads      (a second; both 0 ends it)
 //!  put TARGET [times N] [deadline TIME]
@@ -103,6 +106,11 @@ pub enum Verb {
     UndoFaults,
     StartOver,
     ReadBack,
+    /// A change of the members; `in_vain` when the cluster must refuse it.
+    Members {
+        change: MemberVerb,
+        in_vain: bool,
+    },
     /// `None`: the run's own token.
     Token {
         target: Target,
@@ -134,14 +142,24 @@ pub enum Verb {
     },
 }
 
+/// A change of the members.
+#[expect(missing_docs, reason = "the module's grammar and the fields' names say it")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberVerb {
+    Add { learner: bool, name: Option<String> },
+    Promote { target: Target },
+    Remove { target: Target, name: Option<String> },
+    TransferLeadership { to: Target },
+}
+
 /// How long a single call of a scenario may take when it does not say: longer than a member
 /// itself waits.
 const CALL_DEADLINE: Span = Span::Millis(10_000);
 
 /// The verbs, for error messages.
 const ALLOWED: &str = "crash, stop, pause, resume, restart, wipe, isolate, cut, heal, delay, \
-    partition, undo faults, start over, read back, token, workload, put, read, lease, \
-    time to live";
+    partition, undo faults, start over, read back, add member, add learner, promote, remove, \
+    transfer leadership to, token, workload, put, read, lease, time to live";
 
 impl FromStr for Action {
     type Err = String;
@@ -181,6 +199,7 @@ fn verb(text: &str) -> Result<Verb, String> {
         "undo" if rest == "faults" => Ok(Verb::UndoFaults),
         "start" if rest == "over" => Ok(Verb::StartOver),
         "read" if rest == "back" => Ok(Verb::ReadBack),
+        "add" | "promote" | "remove" | "transfer" => members(first, rest),
         "token" => match rest.rsplit_once(' ') {
             Some((target, "run")) => Ok(Verb::Token { target: target.parse()?, token: None }),
             Some((target, token)) if is_name(token) => {
@@ -234,6 +253,38 @@ fn named(text: &str) -> Result<(Target, Option<String>), String> {
         )),
         None => Ok((text.parse()?, None)),
     }
+}
+
+/// A change of the members, behind its first word.
+fn members(first: &str, rest: &str) -> Result<Verb, String> {
+    let (rest, in_vain) = match rest.strip_suffix(" in vain") {
+        Some(rest) => (rest, true),
+        None => (rest, false),
+    };
+    let change = match first {
+        "add" => {
+            let (what, name) = match rest.split_once(" as ") {
+                Some((what, name)) if is_name(name.trim()) => (what, Some(name.trim().to_owned())),
+                Some(_) | None => (rest, None),
+            };
+            let learner = match what.trim() {
+                "member" => false,
+                "learner" => true,
+                _ => return Err("write `add member` or `add learner`, and `as NAME`".into()),
+            };
+            MemberVerb::Add { learner, name }
+        }
+        "promote" => MemberVerb::Promote { target: rest.parse()? },
+        "remove" => {
+            let (target, name) = named(rest)?;
+            MemberVerb::Remove { target, name }
+        }
+        _ => match rest.strip_prefix("leadership to ") {
+            Some(target) => MemberVerb::TransferLeadership { to: target.parse()? },
+            None => return Err("write `transfer leadership to TARGET`".into()),
+        },
+    };
+    Ok(Verb::Members { change, in_vain })
 }
 
 fn link(text: &str) -> Result<LinkWord, String> {
@@ -382,6 +433,37 @@ mod tests {
             ),
             ("undo faults", Verb::UndoFaults),
             ("read back", Verb::ReadBack),
+            (
+                "add learner as newcomer",
+                Verb::Members {
+                    change: MemberVerb::Add { learner: true, name: Some("newcomer".into()) },
+                    in_vain: false,
+                },
+            ),
+            (
+                "promote newcomer in vain",
+                Verb::Members {
+                    change: MemberVerb::Promote { target: Target::Named("newcomer".into()) },
+                    in_vain: true,
+                },
+            ),
+            (
+                "remove leader as old_leader",
+                Verb::Members {
+                    change: MemberVerb::Remove {
+                        target: Target::Leader,
+                        name: Some("old_leader".into()),
+                    },
+                    in_vain: false,
+                },
+            ),
+            (
+                "transfer leadership to m2",
+                Verb::Members {
+                    change: MemberVerb::TransferLeadership { to: m(2) },
+                    in_vain: false,
+                },
+            ),
             ("token m3 run", Verb::Token { target: m(3), token: None }),
             ("workload 0 puts 5 reads", Verb::Workload { puts: 0, reads: 5 }),
             (
@@ -423,6 +505,9 @@ mod tests {
             ("lease m1 ttl 500ms as x", "whole seconds"),
             ("delay m1>m2 soon", "not a time"),
             ("crash", "missing"),
+            ("add voter", "add learner"),
+            ("add member as m4", "add learner"),
+            ("transfer m2", "leadership to"),
         ] {
             let error = text.parse::<Action>().expect_err(text);
             assert!(error.contains(needle), "{text}: {error}");

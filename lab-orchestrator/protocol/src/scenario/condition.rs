@@ -7,6 +7,9 @@
 //!  TARGET lead         one of these members leads
 //!  TARGET resigned     none of these members says that it leads
 //!  TARGET up|down|lost the processes run; do not run; run and know no leader
+//!  TARGET voter|learner|removed     they are that in the configuration that was told last
+//!  TARGET in sync      they hold nine tenths of the leader's log, as it knows: etcd's bar for a vote
+//!  voters N            so many members have a vote
 //!  all agree           every process is up and follows the same leader, no link is cut
 //!  converged           all agree, and every log is equally long and wholly applied
 //!  acked N             N more puts were acknowledged since the step began
@@ -33,6 +36,11 @@ pub enum Condition {
     Up(Target),
     Down(Target),
     Lost(Target),
+    Voter(Target),
+    Learner(Target),
+    Removed(Target),
+    InSync(Target),
+    Voters(u32),
     AllAgree,
     Converged,
     Acked(u32),
@@ -41,7 +49,8 @@ pub enum Condition {
 
 /// The phrases, for error messages.
 const ALLOWED: &str = "leader, new leader, no leader, TARGET lead, TARGET resigned, TARGET up, \
-    TARGET down, TARGET lost, all agree, converged, acked N, answered";
+    TARGET down, TARGET lost, TARGET voter, TARGET learner, TARGET removed, TARGET in sync, \
+    voters N, all agree, converged, acked N, answered";
 
 impl FromStr for Condition {
     type Err = String;
@@ -61,6 +70,12 @@ impl FromStr for Condition {
         if let Some(count) = text.strip_prefix("acked ") {
             return count.trim().parse().map(Self::Acked).map_err(|_| wrong());
         }
+        if let Some(count) = text.strip_prefix("voters ") {
+            return count.trim().parse().map(Self::Voters).map_err(|_| wrong());
+        }
+        if let Some(target) = text.strip_suffix(" in sync") {
+            return Ok(Self::InSync(target.parse()?));
+        }
         let (target, word) = text.rsplit_once(' ').ok_or_else(wrong)?;
         let of = |make: fn(Target) -> Self| Ok(make(target.parse()?));
         match word {
@@ -69,6 +84,9 @@ impl FromStr for Condition {
             "up" => of(Self::Up),
             "down" => of(Self::Down),
             "lost" => of(Self::Lost),
+            "voter" => of(Self::Voter),
+            "learner" => of(Self::Learner),
+            "removed" => of(Self::Removed),
             _ => Err(wrong()),
         }
     }
@@ -85,6 +103,11 @@ impl fmt::Display for Condition {
             Self::Up(target) => write!(f, "{target} up"),
             Self::Down(target) => write!(f, "{target} down"),
             Self::Lost(target) => write!(f, "{target} lost"),
+            Self::Voter(target) => write!(f, "{target} voter"),
+            Self::Learner(target) => write!(f, "{target} learner"),
+            Self::Removed(target) => write!(f, "{target} removed"),
+            Self::InSync(target) => write!(f, "{target} in sync"),
+            Self::Voters(count) => write!(f, "voters {count}"),
             Self::AllAgree => f.write_str("all agree"),
             Self::Converged => f.write_str("converged"),
             Self::Acked(count) => write!(f, "acked {count}"),
@@ -122,6 +145,11 @@ mod tests {
             "m3 lost",
             "minority with leader down",
             "all up",
+            "m4 voter",
+            "newcomer learner",
+            "old_leader removed",
+            "m4 in sync",
+            "voters 5",
             "all agree",
             "converged",
             "acked 50",

@@ -21,7 +21,7 @@ mod condition;
 mod span;
 mod target;
 
-pub use action::{Action, LinkWord, Verb};
+pub use action::{Action, LinkWord, MemberVerb, Verb};
 pub use checks::{
     AtLeast, BootstrapMeasured, CHECK_NAMES, Checks, LeavesOffice, NoParameters, ReconnectsAtMost,
 };
