@@ -12,7 +12,7 @@ use etcd_api::etcdserverpb::{
 use http::Uri;
 use lab_protocol::MemberNo;
 use node_protocol::{ClusterId, MemberId};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::engine::{initial_cluster, peer_url};
 use crate::fabric::Fabric;
@@ -63,6 +63,9 @@ pub(super) async fn ask(
     match tokio::time::timeout(DEADLINE, make(&connection, change)).await {
         Ok(Ok(changed)) => Ok(changed),
         Ok(Err(status)) => Err(match classify(&status) {
+            CallError::Refused { code, message } if is_open(code, &message) => {
+                format!("{member} says: {message}; it may still be done")
+            }
             CallError::Refused { message, .. } => format!("{member} says: {message}"),
             error @ (CallError::NotSent(_) | CallError::Lost(_)) => {
                 format!("{member} did not answer, what came of it is unknown: {error}")
@@ -72,6 +75,16 @@ pub(super) async fn ask(
             "{member} did not answer within {} s; what came of it is unknown",
             DEADLINE.as_secs()
         )),
+    }
+}
+
+/// Whether a member that answers so may have the change in its log. It says `Unavailable` of a
+/// cluster that is not healthy, too, and then it proposed nothing.
+fn is_open(code: Code, message: &str) -> bool {
+    match code {
+        Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal => true,
+        Code::Unavailable => message.contains("timed out"),
+        _ => false,
     }
 }
 
