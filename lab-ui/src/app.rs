@@ -13,7 +13,7 @@ use crate::{
     model::{Connection, Store, Summary},
     scene::Theme,
     view::{
-        Action, Deed,
+        Action, Deed, Deeds,
         break_panel::{BreakPanel, PartitionEditor},
         clients::Clients,
         frames::{self, Frames, Gaze, Pointing},
@@ -45,6 +45,9 @@ pub struct App {
     /// Media queries that are listened to; a list that is dropped is silent.
     preferences: Vec<web_sys::MediaQueryList>,
     editing: bool,
+    deeds: Deeds,
+    /// A deed whose button is given the focus when the panel is drawn.
+    wanted: Option<Deed>,
     drawer: bool,
     embed: bool,
     back_micros: u64,
@@ -115,6 +118,8 @@ impl Component for App {
             listeners: Vec::new(),
             preferences: Vec::new(),
             editing: false,
+            deeds: Deeds::default(),
+            wanted: None,
             drawer: false,
             embed: false,
             back_micros: 0,
@@ -153,7 +158,7 @@ impl Component for App {
         let gaze = self.gaze.borrow();
         let selected = gaze.selected;
         let closed = self.closed();
-        let members: Vec<_> = summary.members.iter().map(|member| member.no).collect();
+        let members = summary.taking_part();
         let class =
             classes!("lab", self.drawer.then_some("drawer"), self.embed.then_some("embed"),);
         let leader = summary.leader.map(|(no, _)| no);
@@ -166,7 +171,8 @@ impl Component for App {
                     <Now leader={summary.leader} known={summary.known} lost={summary.quorum.lost}
                         faults={summary.faults} />
                     <BreakPanel members={summary.members.clone()} {selected} {closed}
-                        faults={summary.faults} editing={self.editing} on_action={act.clone()} />
+                        faults={summary.faults} editing={self.editing} deeds={self.deeds}
+                        refused={summary.refused.clone()} on_action={act.clone()} />
                     if self.editing {
                         <PartitionEditor members={members.clone()} {leader} {closed}
                             on_action={act.clone()} />
@@ -191,6 +197,9 @@ impl Component for App {
     fn rendered(&mut self, ctx: &Context<Self>, first_render: bool) {
         if first_render {
             self.begin(ctx);
+        }
+        if let Some(deed) = self.wanted.take() {
+            focus(&format!("[data-deed='{}']", deed.name(None)));
         }
         let held = self.frames.borrow().is_some();
         match self.summary.connection == Connection::NoSession {
@@ -356,6 +365,10 @@ impl App {
                 self.editing = open;
                 true
             }
+            Action::Show(deeds) => {
+                self.deeds = deeds;
+                true
+            }
             Action::ToggleTheme => {
                 self.toggle_theme();
                 true
@@ -439,24 +452,27 @@ impl App {
             "Escape" if self.editing => self.act(Action::EditPartition(false)),
             _ => {
                 let upper = key.to_uppercase();
-                let deed = Deed::ALL.into_iter().find(|deed| deed.key() == upper);
+                let deed = Deed::all().find(|deed| deed.key() == upper);
                 deed.is_some_and(|deed| self.do_deed(deed))
             }
         }
     }
 
     fn do_deed(&mut self, deed: Deed) -> bool {
-        if deed == Deed::Wipe {
-            // Deleting a disk is asked twice: the key leads to the button.
-            focus("[data-deed='Wipe disk']");
-            return false;
+        let turned = self.deeds != deed.among();
+        self.deeds = deed.among();
+        if deed.is_asked_twice() {
+            // The key leads to the button, which asks again. It may have to be drawn first.
+            self.wanted = Some(deed);
+            return true;
         }
         let selected = self.gaze.borrow().selected;
         let member = selected.and_then(|no| self.summary.member(no));
         match deed.command(member) {
-            Ok(Some(command)) => self.act(Action::Ask(command)),
+            Ok(Some(command)) => self.act(Action::Ask(command)) || turned,
             Ok(None) => self.act(Action::EditPartition(!self.editing)),
-            Err(_) => false,
+            // Why not is written under the buttons.
+            Err(_) => turned,
         }
     }
 

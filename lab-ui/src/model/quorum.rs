@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use lab_protocol::{LabState, Link, LinkCondition, MemberNo, Process};
-use node_protocol::Role;
 
 /// One voter in the quorum meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +22,8 @@ pub struct Quorum {
     pub cells: Vec<Cell>,
     /// Voters needed for a majority.
     pub needed: usize,
+    /// Members that receive the log and do not count.
+    pub learners: usize,
     /// The sentence beside it.
     pub words: String,
     /// No group of voters is a majority.
@@ -30,12 +31,14 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Looks at the voters of the newest configuration that any running member tells of.
+    /// Looks at the voters of the newest configuration that a member told of: a change of the
+    /// members counts here when it was committed, and not when it was asked for.
     pub fn of(state: &LabState) -> Self {
-        let voters = voters(state);
+        let (voters, all) = voters(state);
         let up: BTreeSet<_> = voters.iter().copied().filter(|&no| is_up(state, no)).collect();
         let group = largest_group(state, &up);
-        let (all, needed) = (voters.len(), voters.len() / 2 + 1);
+        let needed = all / 2 + 1;
+        let learners = state.configuration.learners.len();
         let cells = (0..all)
             .map(|place| match place {
                 place if place < group => Cell::Together,
@@ -59,23 +62,23 @@ impl Quorum {
             0 => "nothing is known of the voters yet".to_owned(),
             _ => format!("{reach}, {needed} needed: {rest}"),
         };
-        Self { cells, needed, words, lost }
+        let words = match learners {
+            0 => words,
+            1 => format!("{words}. A learner does not count"),
+            more => format!("{words}. {more} learners do not count"),
+        };
+        Self { cells, needed, learners, words, lost }
     }
 }
 
-/// The voters: as the leader counts them, else as the member with the highest term does, else
-/// everybody that was planned.
-fn voters(state: &LabState) -> BTreeSet<MemberNo> {
-    let told = state
-        .members
-        .values()
-        .filter(|member| matches!(member.process, Process::Up { .. }))
-        .filter_map(|member| member.status.as_ref())
-        .max_by_key(|status| (status.role == Role::Leader, status.term));
-    let known: BTreeSet<_> = told
-        .map(|status| status.voters.iter().filter_map(|&id| state.member_of(id)).collect())
-        .unwrap_or_default();
-    if known.is_empty() { state.members.keys().copied().collect() } else { known }
+/// The voters with a place in the lab, and how many there are in all; before a configuration was
+/// told, everybody that was planned.
+fn voters(state: &LabState) -> (BTreeSet<MemberNo>, usize) {
+    let told = &state.configuration.voters;
+    if told.is_empty() {
+        return (state.members.keys().copied().collect(), state.members.len());
+    }
+    (told.iter().filter_map(|&id| state.member_of(id)).collect(), told.len())
 }
 
 fn is_up(state: &LabState, no: MemberNo) -> bool {
@@ -98,6 +101,7 @@ fn largest_group(state: &LabState, up: &BTreeSet<MemberNo>) -> usize {
 #[cfg(test)]
 mod tests {
     use lab_protocol::{Event, MemberPlan, Numbered};
+    use node_protocol::{ClusterId, MemberId, Role, Status};
 
     use super::*;
 
@@ -144,6 +148,51 @@ mod tests {
             (lab(3, &[], &[1]), "3 of 3 up, 2 hear each other, 2 needed: no more may fail"),
             (lab(7, &[], &[]), "7 of 7 up, 4 needed: 3 may fail"),
             (lab(3, &[], &[]), "3 of 3 up, 2 needed: one may fail"),
+        ] {
+            assert_eq!(quorum.words, words);
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_members_counts_when_it_was_told() {
+        let told = |voters: std::ops::RangeInclusive<u64>, learners: &[u64]| {
+            let mut state = LabState::default();
+            let members = (1..=4).map(|n| MemberPlan {
+                member: MemberNo(n),
+                client_url: String::new(),
+                peer_url: String::new(),
+            });
+            let mut events = vec![Event::RunStarted {
+                run: String::new(),
+                seed: 0,
+                version: String::new(),
+                engine: String::new(),
+                token: String::new(),
+                wall_millis: 0,
+                members: members.collect(),
+            }];
+            for n in 1..=4 {
+                let member = MemberNo(n);
+                let (id, cluster) = (MemberId(n.into()), ClusterId(1));
+                events.push(Event::Process { member, process: Process::Up { pid: 1 } });
+                events.push(Event::Identified { member, id, cluster });
+            }
+            let status = Status {
+                role: Role::Leader,
+                voters: voters.map(MemberId).collect(),
+                learners: learners.iter().copied().map(MemberId).collect(),
+                ..Status::default_at(0)
+            };
+            events.push(Event::Status { member: MemberNo(1), status: Box::new(status) });
+            for (seq, event) in (1..).zip(events) {
+                state.apply(&Numbered { seq, at_micros: 0, event }, true);
+            }
+            Quorum::of(&state)
+        };
+        for (quorum, words) in [
+            (told(1..=3, &[]), "3 of 3 up, 2 needed: one may fail"),
+            (told(1..=3, &[4]), "3 of 3 up, 2 needed: one may fail. A learner does not count"),
+            (told(1..=4, &[]), "4 of 4 up, 3 needed: one may fail"),
         ] {
             assert_eq!(quorum.words, words);
         }

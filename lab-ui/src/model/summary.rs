@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use lab_protocol::{
-    Call, Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Outcome, Process,
+    Call, Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Outcome, Process, Standing,
     WorkloadSpec, story::StoryLine,
 };
 use node_protocol::{Role, Status};
@@ -78,6 +78,8 @@ pub struct MemberSummary {
     pub no: MemberNo,
     /// Its process.
     pub condition: Condition,
+    /// What the configuration says of it.
+    pub standing: Standing,
     /// Its role and term by its own account; of a process that ended, what it believed last.
     pub role: Option<(Role, u64)>,
     /// Its identity.
@@ -147,7 +149,7 @@ impl Summary {
             let status = state.members.get(&no)?.status.as_ref()?;
             Some((no, status.term.0))
         });
-        let broken = |member: &MemberState| {
+        let broken = |(_, member): (MemberNo, &MemberState)| {
             matches!(member.process, Process::Down { .. } | Process::Paused { .. })
         };
         Self {
@@ -169,10 +171,16 @@ impl Summary {
             refused: store.refused.clone(),
             ring_label: wording::ring_label(state),
             tape_label: tape_label(state),
-            faults: state.members.values().any(broken)
+            faults: state.taking_part().any(broken)
                 || state.links.values().any(|link| link.condition != LinkCondition::Open),
             newest_entry: newest_entry(state),
         }
+    }
+
+    /// The members that were not removed, ascending.
+    pub fn taking_part(&self) -> Vec<MemberNo> {
+        let stays = |member: &&MemberSummary| member.standing != Standing::Removed;
+        self.members.iter().filter(stays).map(|member| member.no).collect()
     }
 
     /// The member with this number.
@@ -200,13 +208,15 @@ fn members(state: &LabState) -> Vec<MemberSummary> {
             let role = member.status.as_ref().map(|status| (status.role, status.term.0));
             let rows = rows(state, no, member);
             let said = match role {
+                _ if member.standing == Standing::Removed => "removed".to_owned(),
                 Some((role, term)) => format!("{}, term {term}", wording::role(role)),
                 None => "no status yet".to_owned(),
             };
             let label = format!("{no}: {said}; {}", wording::process(member));
             let isolated = is_isolated(state, no);
             let id = member.id.map(|(id, _)| id.0);
-            MemberSummary { no, condition, role, id, rows, label, isolated }
+            let standing = member.standing;
+            MemberSummary { no, condition, standing, role, id, rows, label, isolated }
         })
         .collect()
 }
@@ -224,8 +234,14 @@ fn rows(state: &LabState, no: MemberNo, member: &MemberState) -> Vec<(&'static s
     };
     let leader = wording::believed_leader(state, no);
     let told = leader.map_or_else(|| "nobody".to_owned(), |leader| leader.to_string());
+    let role = match member.standing {
+        Standing::Removed => "removed from the cluster".to_owned(),
+        Standing::Unknown | Standing::Voter | Standing::Learner => {
+            format!("{}, term {}", wording::role(status.role), status.term)
+        }
+    };
     let mut rows = vec![
-        ("Role", format!("{}, term {}", wording::role(status.role), status.term)),
+        ("Role", role),
         ("Votes", votes(state, no, status)),
         ("Its leader", told),
         (

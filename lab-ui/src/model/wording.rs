@@ -1,6 +1,6 @@
 //! Words and figures that several places of the page say in the same way.
 
-use lab_protocol::{Ended, Feed, LabState, MemberNo, MemberState, Process};
+use lab_protocol::{Ended, Feed, LabState, MemberNo, MemberState, Process, Standing};
 use node_protocol::Role;
 
 /// A role by its name.
@@ -54,6 +54,9 @@ pub fn bytes(count: u64) -> String {
 /// A process's condition by the supervisor's account.
 pub fn process(member: &MemberState) -> String {
     match &member.process {
+        Process::Down { wiped: false, .. } if member.standing == Standing::Removed => {
+            "ended, as it was removed".to_owned()
+        }
         Process::Planned => "not started yet".to_owned(),
         Process::Up { pid } => match member.feed {
             Feed::Live => format!("up{}", number(*pid)),
@@ -102,6 +105,7 @@ pub fn ring_label(state: &LabState) -> String {
     let mut text = format!("Ring of {} members.", state.members.len());
     for (no, member) in &state.members {
         let said = match (&member.process, &member.status) {
+            _ if member.standing == Standing::Removed => "removed".to_owned(),
             (Process::Down { ended, wiped, .. }, _) => fallen(ended, *wiped).to_owned(),
             (Process::Paused { .. }, _) => "paused".to_owned(),
             (_, Some(status)) => format!("{}, term {}", role(status.role), status.term),

@@ -19,7 +19,7 @@ const REASON: Face = Face::Words(600, FontSize(24));
 
 /// Draws every link.
 pub(super) fn links(view: &RingView<'_>, labels: &mut Labels, picture: &mut Picture) {
-    for &link in view.state.links.keys() {
+    for &link in view.state.links.keys().filter(|link| !ring::is_gone(view.state, **link)) {
         let Some(curve) = view.layout.curve(link) else { continue };
         let hovered = view.hovered == Some(link);
         match ring::condition(view.state, link) {

@@ -5,6 +5,7 @@ use lab_protocol::{LabState, Link, MemberNo};
 use super::{
     Point,
     geometry::{ARC, RingLayout},
+    ring,
 };
 
 /// A link is hit from this distance: wide enough for a finger on a calm link, narrower than half
@@ -30,6 +31,7 @@ pub fn on_ring(state: &LabState, layout: &RingLayout, pointer: Point) -> Option<
     state
         .links
         .keys()
+        .filter(|link| !ring::is_gone(state, **link))
         .filter_map(|&link| Some((link, layout.curve(link)?.distance(pointer))))
         .filter(|(_, distance)| *distance <= LINK_REACH)
         .min_by(|(_, a), (_, b)| a.total_cmp(b))

@@ -10,7 +10,7 @@
 //! Above a few entries a second a cell stands for several; it is filled as far as they are
 //! committed.
 
-use lab_protocol::{LabState, MemberNo, MemberState, Process};
+use lab_protocol::{LabState, MemberNo, MemberState, Process, Standing};
 use node_protocol::{Index, Role, Status};
 
 use super::{
@@ -173,6 +173,7 @@ fn name(no: MemberNo, member: &MemberState, at: Point, labels: &mut Labels, pict
     let colour = if gone { Colour::Muted } else { Colour::Ink };
     picture.text(at, labels.member(no), NAME, colour, Align::Start);
     let role = match (&member.process, &member.status) {
+        _ if member.standing == Standing::Removed => "−",
         (Process::Down { .. }, _) => "×",
         (Process::Paused { .. }, _) => "‖",
         (Process::Planned | Process::Up { .. }, None) => "",

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use lab_protocol::{Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Process};
+use lab_protocol::{Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing};
 use node_protocol::{Role, Status};
 
 use super::{
@@ -80,16 +80,30 @@ fn body(
         brackets(centre, radius + ARC + 5.0, picture);
     }
     let name = labels.member(no);
+    // What does not speak keeps its shape: a learner is square.
+    let role = match member.standing {
+        Standing::Learner => Role::Learner,
+        Standing::Unknown | Standing::Voter | Standing::Removed => Role::Follower,
+    };
     match (&member.process, &member.status) {
+        _ if member.standing == Standing::Removed => {
+            let pen = Pen::dashed(Colour::Line, 1.5, 1.5, 5.0);
+            picture.shape(Shape::Circle(centre, radius), Look::lined(pen));
+            named(picture, seat, name, Colour::Muted, false);
+            let half = radius * 0.62;
+            let from = Point::new(centre.x - half, centre.y);
+            let to = Point::new(centre.x + half, centre.y);
+            picture.shape(Shape::Line(from, to), Look::lined(Pen::new(Colour::Muted, 2.0)));
+        }
         (Process::Down { .. }, _) => {
             let pen = Pen::dashed(Colour::Faint, 2.0, 5.0, 5.0);
-            picture.shape(Shape::Circle(centre, radius), Look::both(Colour::Sunk, pen));
+            outline(picture, seat, role, Look::both(Colour::Sunk, pen));
             let pen = Pen::new(Colour::Fault, 3.0);
             picture.shape(Shape::Cross(centre, radius * 0.28), Look::lined(pen));
         }
         (Process::Planned, _) | (_, None) => {
             let pen = Pen::dashed(Colour::Faint, 1.5, 2.0, 4.0);
-            picture.shape(Shape::Circle(centre, radius), Look::both(Colour::Surface, pen));
+            outline(picture, seat, role, Look::both(Colour::Surface, pen));
             named(picture, seat, name, Colour::Muted, false);
         }
         (Process::Paused { .. }, Some(status)) => {
@@ -275,6 +289,14 @@ fn words(
     let line = |number: f32| Point::new(x, seat.centre.y + lift + 17.0 * number);
     let since = view.now_micros.saturating_sub(member.process_since_micros);
     match (&member.process, &member.status) {
+        _ if member.standing == Standing::Removed => {
+            picture.text(line(0.0), "removed", ROLE, Colour::Muted, align);
+            let text = match member.process {
+                Process::Up { .. } | Process::Paused { .. } => "still runs".to_owned(),
+                Process::Planned | Process::Down { .. } => format!("{} ago", wording::ago(since)),
+            };
+            picture.text(line(1.0), text, TERM, Colour::Muted, align);
+        }
         (Process::Down { ended, wiped, .. }, _) => {
             let text = format!("{} {}", seat.no, wording::fallen(ended, *wiped));
             picture.text(line(0.0), text, ROLE, Colour::Ink, align);
@@ -311,6 +333,8 @@ fn words(
                     Feed::Live | Feed::Lost => "not heard",
                 };
                 picture.text(line(2.0), text, BELIEF, Colour::Muted, align);
+            } else if status.role == Role::Learner {
+                picture.text(line(2.0), "has no vote", BELIEF, Colour::Muted, align);
             } else if status.role == Role::Follower {
                 let belief = wording::believed_leader(view.state, seat.no);
                 let text = belief.map_or("knows no leader", follows);
@@ -323,6 +347,7 @@ fn words(
 /// The one word beside a member of a large ring.
 fn dense_word(member: &MemberState) -> (&'static str, Colour) {
     match (&member.process, &member.status) {
+        _ if member.standing == Standing::Removed => ("removed", Colour::Muted),
         (Process::Down { ended, wiped, .. }, _) => (wording::fallen(ended, *wiped), Colour::Fault),
         (Process::Paused { .. }, _) => ("paused", Colour::Fault),
         (Process::Planned, _) => ("not started", Colour::Muted),
@@ -354,6 +379,13 @@ pub(super) fn is_idle(state: &LabState, link: Link) -> bool {
             .is_none_or(|member| matches!(member.process, Process::Down { .. } | Process::Planned))
     };
     down(link.from) || down(link.to)
+}
+
+/// Whether a link leads to nobody any more: one of its ends was removed from the cluster.
+pub(super) fn is_gone(state: &LabState, link: Link) -> bool {
+    [link.from, link.to].iter().any(|end| {
+        state.members.get(end).is_some_and(|member| member.standing == Standing::Removed)
+    })
 }
 
 /// What a link does.

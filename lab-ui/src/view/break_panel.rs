@@ -1,11 +1,12 @@
-//! What to break: one member, the network between all of them, and how to undo it.
+//! What to break: one member, the network between all of them, and how to undo it; and, on the
+//! panel's other side, who takes part.
 
 use std::collections::BTreeSet;
 
-use lab_protocol::{Command, Grudge, MemberNo};
+use lab_protocol::{Command, Grudge, MemberNo, Standing};
 use yew::prelude::*;
 
-use super::{Action, Deed};
+use super::{Action, Deed, Deeds};
 use crate::model::summary::{Condition, MemberSummary};
 
 /// What the panel shows.
@@ -21,6 +22,10 @@ pub struct BreakProps {
     pub faults: bool,
     /// The editor of partitions is open.
     pub editing: bool,
+    /// Which deeds are shown.
+    pub deeds: Deeds,
+    /// Why the last command was not carried out; empty if it was.
+    pub refused: String,
     /// What a person wants.
     pub on_action: Callback<Action>,
 }
@@ -28,11 +33,12 @@ pub struct BreakProps {
 /// The panel.
 #[component]
 pub fn BreakPanel(props: &BreakProps) -> Html {
-    let BreakProps { members, selected, closed, faults, editing, on_action } = props;
+    let BreakProps { members, selected, closed, faults, editing, deeds: shown, refused, on_action } =
+        props;
     let sure = use_state(|| None::<Sure>);
     let member = selected.and_then(|no| members.iter().find(|member| member.no == no));
-    let reasons = reasons(member, *closed);
-    let deeds = Deed::ALL.into_iter().map(|deed| {
+    let reasons = reasons(member, *closed, *shown);
+    let deeds = Deed::of(*shown).iter().map(|&deed| {
         let act = on_action.clone();
         let member = member.cloned();
         let open = closed.is_none() && deed.command(member.as_ref()).is_ok();
@@ -44,6 +50,7 @@ pub fn BreakPanel(props: &BreakProps) -> Html {
             }
             match deed.command(member.as_ref()) {
                 Ok(Some(Command::Wipe { member })) => sure.set(Some(Sure::Wipe(member))),
+                Ok(Some(Command::RemoveMember { member })) => sure.set(Some(Sure::Remove(member))),
                 Ok(Some(command)) => act.emit(Action::Ask(command)),
                 Ok(None) => act.emit(Action::EditPartition(!editing)),
                 Err(_) => {}
@@ -58,6 +65,13 @@ pub fn BreakPanel(props: &BreakProps) -> Html {
             </button>
         }
     });
+    let side = |deeds: Deeds| {
+        let onclick = on_action.reform(move |_: MouseEvent| Action::Show(deeds));
+        html! {
+            <button type="button" class="side-name" {onclick} data-deeds={format!("{deeds:?}")}
+                aria-pressed={(deeds == *shown).to_string()}>{side_name(deeds)}</button>
+        }
+    };
     let undo = on_action.reform(|_: MouseEvent| Action::Ask(Command::UndoFaults));
     let undo_open = *faults && closed.is_none();
     let undo = if undo_open { undo } else { Callback::noop() };
@@ -70,11 +84,14 @@ pub fn BreakPanel(props: &BreakProps) -> Html {
         }
     };
     html! {
-        <section class="group" aria-label="Break something">
-            <h2 class="heading"><span>{"Break something"}</span></h2>
+        <section class="group" aria-label={side_name(*shown)}>
+            <h2 class="heading sides-heading">{for [Deeds::Break, Deeds::Members].map(side)}</h2>
             <Chips members={members.clone()} selected={*selected} on_action={on_action.clone()} />
             <div class="acts">{for deeds}</div>
             <p class="why" id="why">{reasons}</p>
+            <p class="why said" role="status" id="refused">
+                if !refused.is_empty() { {format!("Not done: {refused}.")} }
+            </p>
             {
                 match *sure {
                     Some(asked) => confirm(asked, &sure, on_action),
@@ -95,10 +112,19 @@ pub fn BreakPanel(props: &BreakProps) -> Html {
     }
 }
 
+/// What a side of the panel is called.
+fn side_name(deeds: Deeds) -> &'static str {
+    match deeds {
+        Deeds::Break => "Break something",
+        Deeds::Members => "Change members",
+    }
+}
+
 /// What is asked twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sure {
     Wipe(MemberNo),
+    Remove(MemberNo),
     StartOver,
 }
 
@@ -107,6 +133,11 @@ fn confirm(asked: Sure, sure: &UseStateHandle<Option<Sure>>, act: &Callback<Acti
         Sure::Wipe(member) => {
             (format!("Delete the disk of {member}?"), "Wipe it", Command::Wipe { member })
         }
+        Sure::Remove(member) => (
+            format!("Remove {member} from the cluster, for ever?"),
+            "Remove it",
+            Command::RemoveMember { member },
+        ),
         Sure::StartOver => {
             ("End all processes, delete all disks?".to_owned(), "Start over", Command::StartOver)
         }
@@ -134,13 +165,13 @@ fn confirm(asked: Sure, sure: &UseStateHandle<Option<Sure>>, act: &Callback<Acti
 }
 
 /// Why some of the buttons cannot be pressed now.
-fn reasons(member: Option<&MemberSummary>, closed: Option<&'static str>) -> String {
+fn reasons(member: Option<&MemberSummary>, closed: Option<&'static str>, shown: Deeds) -> String {
     if let Some(closed) = closed {
         return capital(closed);
     }
     let Some(member) = member else { return "Select a member.".to_owned() };
     let mut said: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
-    for deed in Deed::ALL {
+    for deed in Deed::of(shown) {
         if let Err(why) = deed.command(Some(member)) {
             match said.iter_mut().find(|(reason, _)| *reason == why) {
                 Some((_, deeds)) => deeds.push(deed.name(Some(member))),
@@ -174,9 +205,14 @@ fn Chips(props: &ChipsProps) -> Html {
         let no = member.no;
         let chosen = *selected == Some(no);
         let gone = matches!(member.condition, Condition::Down { .. }).then_some("gone");
+        let shape = match member.standing {
+            Standing::Learner => Some("learner"),
+            Standing::Removed => Some("removed"),
+            Standing::Unknown | Standing::Voter => None,
+        };
         let onclick = on_action.reform(move |_: MouseEvent| Action::Select(no));
         html! {
-            <button type="button" role="radio" class={classes!("chip", gone)} {onclick}
+            <button type="button" role="radio" class={classes!("chip", gone, shape)} {onclick}
                 key={no.0} aria-checked={chosen.to_string()}
                 tabindex={if chosen { "0" } else { "-1" }} data-member={no.to_string()}>
                 {no.to_string()}

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use lab_protocol::{
-    MemberNo,
+    MemberNo, Standing,
     story::{StoryLine, Tone},
 };
 use yew::prelude::*;
@@ -40,7 +40,7 @@ pub struct RightProps {
 pub fn Right(props: &RightProps) -> Html {
     let RightProps { summary, selected, closed, on_action } = props;
     let member = selected.and_then(|no| summary.member(no)).cloned();
-    let numbers: Vec<_> = summary.members.iter().map(|member| member.no).collect();
+    let numbers = summary.taking_part();
     html! {
         <aside class="right" id="right" aria-label="The selected member, and what happened">
             if let Some(member) = member {
@@ -66,7 +66,7 @@ struct InspectorProps {
 
 #[component]
 fn Inspector(props: &InspectorProps) -> Html {
-    let MemberSummary { no, condition, role, id, rows, .. } = &props.member;
+    let MemberSummary { no, condition, standing, role, id, rows, .. } = &props.member;
     let title = match condition {
         Condition::Up => format!("{no}, as it sees itself"),
         Condition::Planned => format!("{no}, not heard yet"),
@@ -74,6 +74,8 @@ fn Inspector(props: &InspectorProps) -> Html {
     };
     let rows = rows.iter().map(|(name, fact)| {
         let class = match (*name, role) {
+            ("Role", _) if *standing == Standing::Removed => "muted".to_owned(),
+            ("Process", _) if *standing == Standing::Removed => String::new(),
             ("Role", Some((_, term))) => format!("term{}", palette::term_hue(*term)),
             ("Process", _) if *condition != Condition::Up => "fault".to_owned(),
             _ => String::new(),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use lab_protocol::MemberNo;
+use lab_protocol::{MemberNo, Standing};
 use yew::prelude::*;
 
 use super::{Action, frames::Pointing};
@@ -55,9 +55,6 @@ pub fn Stage(props: &StageProps) -> Html {
                 <p class="banner" role="status"><b>{"The lab is not heard."}</b>
                     {" This is its last picture. The page tries again by itself; if the lab was stopped, start it with cargo lab."}</p>
             }
-            if !summary.refused.is_empty() {
-                <p class="seen-by-readers" role="status">{format!("Not done: {}", summary.refused)}</p>
-            }
             <div class="ring" id="ring-box">
                 if summary.known {
                     <Meter quorum={summary.quorum.clone()} />
@@ -96,11 +93,17 @@ struct MeterProps {
     quorum: Quorum,
 }
 
-/// The quorum: a cell for each voter, and a mark behind the last one that is needed.
+/// The quorum: a cell for each voter, a mark behind the last one that is needed, and apart from
+/// them a square for each learner, which does not count.
 #[component]
 fn Meter(props: &MeterProps) -> Html {
-    let Quorum { cells, needed, words, lost } = &props.quorum;
-    let width = cells.len() * 26 + 2;
+    let Quorum { cells, needed, learners, words, lost } = &props.quorum;
+    let voters = cells.len() * 26 + 2;
+    let width = voters + if *learners > 0 { 8 + learners * 20 } else { 0 };
+    let squares = (0..*learners).map(|place| {
+        let x = (voters + 9 + place * 20).to_string();
+        html! { <rect class="cell-learner" {x} y="5" width="13" height="13" /> }
+    });
     let rects = cells.iter().enumerate().map(|(place, cell)| {
         let class = match cell {
             Cell::Together => "cell-up",
@@ -113,11 +116,13 @@ fn Meter(props: &MeterProps) -> Html {
     let at = needed * 26 - 1;
     let kept = (!lost).then_some("kept");
     html! {
-        <div class="quorum" id="quorum">
+        <div class="quorum" id="quorum" data-voters={cells.len().to_string()}
+            data-needed={needed.to_string()} data-learners={learners.to_string()}>
             <div class="quorum-line"><span>{"Quorum"}</span>
                 if !cells.is_empty() {
                     <svg width={width.to_string()} height="24" aria-hidden="true">
                         {for rects}
+                        {for squares}
                         <path class={classes!("threshold", kept)} d={format!("M{at} 0V24")} />
                     </svg>
                 }
@@ -139,6 +144,7 @@ fn Table(props: &TableProps) -> Html {
         // What a process that does not run said last is not its role now.
         let up = member.condition == Condition::Up;
         let role = match member.role {
+            _ if member.standing == Standing::Removed => "removed".to_owned(),
             Some((role, _)) if up => wording::role(role).to_owned(),
             Some((role, _)) => format!("was {}", wording::role(role)),
             None => "n/a".to_owned(),

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use lab_protocol::{Command, Link, LinkCondition, MemberNo, WorkloadSpec};
+use lab_protocol::{Command, Link, LinkCondition, MemberNo, Standing, WorkloadSpec};
 use node_protocol::Role;
 use yew::prelude::*;
 
 use super::{
-    Deed,
+    Deed, Deeds,
     break_panel::{BreakPanel, BreakProps, PartitionEditor, PartitionProps},
     clients::{Clients, ClientsProps},
     links::{Links, LinksProps},
@@ -46,6 +46,7 @@ fn member(n: u8, condition: Condition) -> MemberSummary {
     MemberSummary {
         no: MemberNo(n),
         condition,
+        standing: Standing::Voter,
         role: Some((Role::Follower, 7)),
         id: None,
         rows: vec![("Role", "follower, term 7".into())],
@@ -66,6 +67,8 @@ fn break_props(closed: Option<&'static str>) -> BreakProps {
         closed,
         faults: true,
         editing: false,
+        deeds: Deeds::Break,
+        refused: String::new(),
         on_action: Callback::noop(),
     }
 }
@@ -109,6 +112,56 @@ fn deeds_are_what_the_process_allows() {
         assert_eq!(found, command, "{deed:?} of {:?}", of.condition);
     }
     assert_eq!(Deed::Pause.name(Some(&paused)), "Resume");
+}
+
+#[test]
+fn the_members_change_as_the_configuration_allows() {
+    let voter = member(1, Condition::Up);
+    let leads = MemberSummary { role: Some((Role::Leader, 7)), ..voter.clone() };
+    let learner = MemberSummary { standing: Standing::Learner, ..voter.clone() };
+    let paused = member(1, Condition::Paused);
+    let removed = MemberSummary {
+        standing: Standing::Removed,
+        ..member(1, Condition::Down { wiped: false })
+    };
+    let one = MemberNo(1);
+    let add = |learner| Ok(Some(Command::AddMember { learner }));
+    let promote = Ok(Some(Command::PromoteMember { member: one }));
+    let transfer = Ok(Some(Command::TransferLeadership { to: one }));
+    let remove = Ok(Some(Command::RemoveMember { member: one }));
+    for (deed, of, command) in [
+        (Deed::AddLearner, None, add(true)),
+        (Deed::AddMember, Some(&removed), add(false)),
+        (Deed::Promote, None, Err("no member is selected")),
+        (Deed::Promote, Some(&learner), promote),
+        (Deed::Promote, Some(&voter), Err("it has a vote")),
+        (Deed::Transfer, Some(&voter), transfer),
+        (Deed::Transfer, Some(&leads), Err("it leads")),
+        (Deed::Transfer, Some(&learner), Err("a learner cannot lead")),
+        (Deed::Transfer, Some(&paused), Err("it is paused")),
+        (Deed::Remove, Some(&leads), remove.clone()),
+        (Deed::Remove, Some(&paused), remove),
+        (Deed::Remove, Some(&removed), Err("it was removed, for ever")),
+        (Deed::Restart, Some(&removed), Err("it was removed, for ever")),
+        (Deed::Wipe, Some(&removed), Ok(Some(Command::Wipe { member: one }))),
+    ] {
+        assert_eq!(deed.command(of), command, "{deed:?} of {of:?}");
+    }
+    let keys: std::collections::BTreeSet<_> = Deed::all().map(Deed::key).collect();
+    assert_eq!(keys.len(), Deed::all().count(), "each has a key of its own");
+}
+
+#[test]
+fn a_refused_change_is_said_in_the_words_of_the_member() {
+    let html = render::<BreakPanel>(|| BreakProps {
+        deeds: Deeds::Members,
+        refused: "m2 says: etcdserver: too many learner members in cluster".into(),
+        ..break_props(None)
+    });
+    let said = "Not done: m2 says: etcdserver: too many learner members in cluster.";
+    assert!(html.contains(said), "{html}");
+    assert!(html.contains("Promote: it has a vote."), "{html}");
+    assert!(html.contains("aria-keyshortcuts=\"L\""), "{html}");
 }
 
 #[test]
