@@ -5,6 +5,9 @@
 //! | a member | `#members tr[data-member="m1"]` | `data-role`, and its process in words |
 //! | a member's control | `#ring-box button[data-member="m1"]` | |
 //! | a deed | `button[data-deed="Crash"]` | `aria-disabled` |
+//! | a side of the panel | `button[data-deeds="Members"]` | `aria-pressed` |
+//! | what was refused | `#refused` | why, in words |
+//! | the quorum | `#quorum` | `data-voters`, `data-needed`, `data-learners` |
 //! | a link's control | `button[data-link="m1>m2"]`, in the table of links | open, cut, slow |
 //! | the workload's switch | `#workload` | checked |
 //! | the messages' account | `#ring` | `data-drawn`, `-counted`, `-unsent`, `-lost`, `-sent` |
@@ -31,6 +34,10 @@ const MEMBERS: &str = "[...document.querySelectorAll('#members tr[data-member]')
 /// The links as the page's table tells them.
 const LINKS: &str = "[...document.querySelectorAll('button[data-link]')].map(link => ({ \
      name: link.dataset.link, condition: link.textContent.trim() }))";
+
+/// The quorum as its meter tells it.
+const QUORUM: &str = "(({ voters, needed, learners }) => [voters, needed, learners].join())\
+     (document.querySelector('#quorum').dataset)";
 
 /// A lab, a browser and the page in it.
 pub(crate) struct Stage {
@@ -138,6 +145,43 @@ impl Stage {
             "{MEMBERS}.some(member => member.name === '{member}' && member.process === '{process}')"
         );
         let what = format!("{member} is shown {process}");
+        self.tab.wait(&what, &condition, &listed(MEMBERS), SOON).await?;
+        Ok(())
+    }
+
+    /// Turns the panel to the deeds that change the members.
+    pub(crate) async fn show_members(&self) -> Result<()> {
+        self.tab.click("button[data-deeds='Members']").await?;
+        let shown = "document.querySelector(\"button[data-deed='Promote']\") !== null";
+        self.tab.wait("the panel shows who takes part", shown, "''", SOON).await?;
+        Ok(())
+    }
+
+    /// Waits until a deed is possible, and clicks it.
+    pub(crate) async fn click_deed(&self, deed: &str) -> Result<()> {
+        self.possible(deed).await?;
+        self.tab.click(&possible(deed)).await
+    }
+
+    /// Voters, how many of them are needed, and learners, as the meter shows them now.
+    pub(crate) async fn quorum(&self) -> Result<String> {
+        self.tab.text(QUORUM).await
+    }
+
+    /// Waits until the meter shows so many voters, needed, and learners.
+    pub(crate) async fn quorum_is(&self, wanted: &str) -> Result<()> {
+        let condition = format!("{QUORUM} === '{wanted}'");
+        let what = format!("the quorum is {wanted} (voters, needed, learners)");
+        self.tab.wait(&what, &condition, QUORUM, SOON).await?;
+        Ok(())
+    }
+
+    /// Waits until a member is shown in this role.
+    pub(crate) async fn role_is(&self, member: &str, role: &str) -> Result<()> {
+        let condition = format!(
+            "{MEMBERS}.some(member => member.name === '{member}' && member.role === '{role}')"
+        );
+        let what = format!("{member} is shown as {role}");
         self.tab.wait(&what, &condition, &listed(MEMBERS), SOON).await?;
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod faults;
 mod frames;
 mod looks;
+mod members;
 mod security;
 mod workload;
 
@@ -22,7 +23,7 @@ pub(crate) struct Check {
 }
 
 /// Every check, in the order in which they run.
-pub(crate) const CHECKS: [Check; 14] = [
+pub(crate) const CHECKS: [Check; 16] = [
     Check {
         name: "leader",
         shows: "the page shows one leader and two followers",
@@ -57,6 +58,16 @@ pub(crate) const CHECKS: [Check; 14] = [
         name: "partition",
         shows: "the network split by the editor, another leader, and healed",
         run: |surroundings| Box::pin(faults::split(surroundings)),
+    },
+    Check {
+        name: "members",
+        shows: "a learner added, promoted, made leader, a member removed; the quorum follows",
+        run: |surroundings| Box::pin(members::pointer(surroundings)),
+    },
+    Check {
+        name: "members-keys",
+        shows: "the same by keyboard alone",
+        run: |surroundings| Box::pin(members::keyboard(surroundings)),
     },
     Check {
         name: "reload",
