@@ -424,14 +424,10 @@ async fn ask_members(
 ) -> Result<(ClusterId, Membership), ServerError> {
     let mut why = "no other member is named".to_owned();
     let mut behind = None;
-    let as_named = |members: &Membership| {
-        members.members().count() == first.len()
-            && members.members().any(|member| member.peer_urls == own)
-    };
     for member in first.iter().filter(|member| member.peer_urls != own) {
         let dial = dial(config, &member.peer_urls);
         match bulk::fetch_members(&dial).await {
-            Ok(answer) if as_named(&answer.1) => return Ok(answer),
+            Ok(answer) if answer.1.members().any(|m| m.peer_urls == own) => return Ok(answer),
             // It may not have applied the addition yet; another one has.
             Ok(answer) => behind = Some(answer),
             Err(error) => why = format!("{}: {error}", member.peer_urls.join(",")),
