@@ -12,9 +12,9 @@ use lab_protocol::{Command, Judgement, MemberNo, Verdict, WorkloadSpec};
 use rand::Rng;
 
 use super::perform::{Signalled, draw_seed, signalled};
-use super::report::{terminal_width, wants_colour, wants_json};
+use super::report::{print_verdict, wants_json};
 use super::runner::Trouble;
-use super::{NodeChoice, Outcome, Runner, table};
+use super::{NodeChoice, Outcome, Runner};
 use crate::lab::{Lab, LabPlan};
 use crate::workload;
 
@@ -70,7 +70,7 @@ pub async fn crash_all(args: CrashAllArgs) -> Result<Outcome> {
     if wants_json(args.json) {
         println!("{}", serde_json::to_string_pretty(&verdict).context("write the verdict")?);
     } else {
-        println!("{}", table(&verdict, terminal_width(), wants_colour()));
+        print_verdict(&verdict);
     }
     Ok(verdict.judgement.into())
 }

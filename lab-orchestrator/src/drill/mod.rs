@@ -22,6 +22,7 @@ mod perform;
 mod report;
 mod runner;
 mod target;
+mod teller;
 mod verbs;
 mod wait;
 
@@ -29,6 +30,8 @@ pub use crash::{CrashArgs, crash};
 pub use crash_all::{CrashAllArgs, crash_all};
 pub use file::{FileError, read_scenario};
 pub use perform::{CheckFileArgs, DrillArgs, NodeChoice, check_files, drill, judge_recording};
-pub(crate) use perform::{Signalled, signalled};
+pub(crate) use perform::{Signalled, draw_seed, signalled};
 pub use report::{Outcome, Report, judgement_word, table};
+pub(crate) use report::{print_verdict, wants_json};
 pub use runner::{DrillError, Progress, Runner};
+pub(crate) use teller::Teller;

@@ -11,8 +11,8 @@ use lab_check::checks_of;
 use lab_protocol::Verdict;
 use lab_protocol::scenario::{Scenario, Span, Target};
 
-use super::report::{terminal_width, wants_colour, wants_json};
-use super::{Outcome, Report, Runner, read_scenario, table};
+use super::report::{print_verdict, wants_json};
+use super::{Outcome, Report, Runner, read_scenario};
 use crate::lab::{Lab, LabPlan};
 use crate::record::{self, Recorder};
 use crate::workload;
@@ -99,7 +99,7 @@ pub async fn drill(args: DrillArgs) -> Result<Outcome> {
             Ok(report) => {
                 worst = worst.max(report.verdict.judgement.into());
                 if !json {
-                    println!("{}", table(&report.verdict, terminal_width(), wants_colour()));
+                    print_verdict(&report.verdict);
                 }
                 reports.push(report);
             }
@@ -171,7 +171,7 @@ pub(crate) async fn signalled() {
 
 /// A seed, when nobody gave one.
 #[expect(clippy::disallowed_methods, reason = "the seed itself is where chance comes in")]
-pub(super) fn draw_seed() -> u64 {
+pub(crate) fn draw_seed() -> u64 {
     rand::random()
 }
 
@@ -226,7 +226,7 @@ pub fn judge_recording(run: &Path, other: Option<&Path>, json: bool) -> Result<O
     if wants_json(json) {
         println!("{}", serde_json::to_string_pretty(&verdict).context("write the verdict")?);
     } else {
-        println!("{}", table(&verdict, terminal_width(), wants_colour()));
+        print_verdict(&verdict);
     }
     Ok(verdict.judgement.into())
 }

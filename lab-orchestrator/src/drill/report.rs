@@ -89,6 +89,11 @@ pub fn table(verdict: &Verdict, width: usize, colour: bool) -> String {
     text
 }
 
+/// Prints the table of a verdict as wide as the terminal.
+pub(crate) fn print_verdict(verdict: &Verdict) {
+    println!("{}", table(verdict, terminal_width(), wants_colour()));
+}
+
 fn painted(check: &CheckResult, colour: bool) -> String {
     let word = format!("{:<9}", judgement_word(check.judgement));
     if !colour {
@@ -119,7 +124,7 @@ fn wrap(text: &str, room: usize) -> Vec<String> {
 }
 
 /// The width of the terminal, or 100 where there is none.
-pub(super) fn terminal_width() -> usize {
+fn terminal_width() -> usize {
     rustix::termios::tcgetwinsize(std::io::stdout())
         .ok()
         .map(|size| usize::from(size.ws_col))
@@ -128,12 +133,12 @@ pub(super) fn terminal_width() -> usize {
 }
 
 /// Whether results go out as JSON: when asked, or when nobody looks.
-pub(super) fn wants_json(asked: bool) -> bool {
+pub(crate) fn wants_json(asked: bool) -> bool {
     asked || !std::io::stdout().is_terminal()
 }
 
 /// Whether colours are wanted.
-pub(super) fn wants_colour() -> bool {
+fn wants_colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 

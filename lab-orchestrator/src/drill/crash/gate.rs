@@ -1,9 +1,8 @@
 //! The command: clusters beside each other, progress, the report.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::perform::{Signalled, draw_seed, signalled};
 use super::super::runner::Trouble;
+use super::super::teller::Teller;
 use super::super::{Outcome, Runner};
 use super::ledger::Ledger;
 use super::life::{LOADED, Life};
@@ -142,7 +142,7 @@ pub async fn crash(args: CrashArgs) -> Result<Outcome> {
     let began = Instant::now();
     let mut running: FuturesUnordered<_> =
         (1..=clusters).map(|cluster| work(&shared, cluster)).collect();
-    let mut told = Told::new();
+    let told = Teller::new();
     let mut asked_to_end = std::pin::pin!(signalled());
     let mut ticks = tokio::time::interval(told.every());
     let mut failures = Vec::new();
@@ -278,37 +278,4 @@ async fn life(shared: &Shared, dir: &Path, seed: u64) -> Result<Result<(), Troub
     lab.shutdown().await;
     recorder.finish().await.context("record the run")?;
     lived
-}
-
-/// How far it has come, told to a person: one line that changes on a terminal, else a line now
-/// and then.
-struct Told {
-    terminal: bool,
-    shown: bool,
-}
-
-impl Told {
-    fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), shown: false }
-    }
-
-    fn every(&self) -> Duration {
-        Duration::from_secs(if self.terminal { 1 } else { 10 })
-    }
-
-    fn tell(&mut self, line: &str) {
-        if self.terminal {
-            eprint!("\r\x1b[K{line}");
-            self.shown = true;
-        } else {
-            eprintln!("{line}");
-        }
-    }
-
-    /// Ends the line, so that others can follow.
-    fn end(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            eprintln!();
-        }
-    }
 }
