@@ -27,6 +27,7 @@ use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use lab_protocol::{Answer, Call, Outcome};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -91,6 +92,11 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Tells a member's own answer from a broken connection.
+    pub fn of(status: &Status) -> Self {
+        classify(status)
+    }
+
     /// Whether the member says that the call cannot have had an effect, now or later.
     ///
     /// Unavailable, deadline exceeded, unknown, cancelled and internal errors leave it open: the
@@ -152,10 +158,20 @@ impl Dialler {
             Err(_) => return Err(connect(io::ErrorKind::TimedOut.into())),
         };
         stream.set_nodelay(true).map_err(connect)?;
+        self.over(origin, stream).await
+    }
+
+    /// A connection to `origin` over bytes that somebody else carries there.
+    ///
+    /// Cancel safe, as [`dial`](Self::dial).
+    pub async fn over<IO>(&self, origin: &Uri, carrier: IO) -> Result<Connection, DialError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = http2::Builder::new(self.clone())
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(carrier))
             .await
-            .map_err(|source| DialError::Handshake { at: at.clone(), source })?;
+            .map_err(|source| DialError::Handshake { at: origin.to_string(), source })?;
         // How a connection ends is told to each request on it; the task has nothing to add.
         self.execute(async move { connection.await.ok().unwrap_or(()) });
         Ok(Connection { sender, origin: origin.clone() })
