@@ -27,6 +27,7 @@ pub mod http;
 pub mod journal;
 pub mod lab;
 pub mod observer;
+pub mod prove;
 pub mod record;
 pub mod replay;
 pub mod supervisor;

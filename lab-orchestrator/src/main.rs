@@ -10,6 +10,7 @@ use lab_orchestrator::drill::{
     self, CheckFileArgs, CrashAllArgs, CrashArgs, DrillArgs, NodeChoice,
 };
 use lab_orchestrator::lab::LabPlan;
+use lab_orchestrator::prove::{self, ProveArgs};
 use lab_orchestrator::up::{self, PageOptions};
 use lab_orchestrator::workload;
 use tracing_subscriber::EnvFilter;
@@ -46,6 +47,8 @@ enum Do {
     /// Crash members of the training program at every failpoint and take their power, under load,
     /// and check that nothing is lost.
     Crash(CrashArgs),
+    /// Prove something of a cluster by a long run of one kind of load.
+    Prove(ProveArgs),
     /// Measure puts and reads, ours against others.
     Bench(BenchArgs),
 }
@@ -168,6 +171,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             }
             Do::CrashAll(args) => Ok(drill::crash_all(args).await?.into()),
             Do::Crash(args) => Ok(drill::crash(args).await?.into()),
+            Do::Prove(args) => Ok(prove::prove(args).await?.into()),
             Do::Bench(args) => bench::bench(args).await,
         }
     });

@@ -9,6 +9,7 @@ fn the_house_stands() {
             ("up", 5),
             ("bench", 5),
             ("drill", 5),
+            ("prove", 5),
             ("lab", 4),
             ("http", 4),
             ("handle", 3),
