@@ -8,6 +8,7 @@ use lab_protocol::Verdict;
 use serde::Serialize;
 
 use super::leases::{self, LeasesArgs};
+use super::watchers::{self, WatchersArgs};
 use crate::drill::{
     NodeChoice, Outcome, Signalled, draw_seed, print_verdict, signalled, wants_json,
 };
@@ -26,6 +27,7 @@ pub struct ProveArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Proof {
     Leases(LeasesArgs),
+    Watchers(WatchersArgs),
 }
 
 /// What every proof is told.
@@ -59,6 +61,7 @@ struct Report {
 pub async fn prove(args: ProveArgs) -> Result<Outcome> {
     let common = match &args.proof {
         Proof::Leases(args) => &args.common,
+        Proof::Watchers(args) => &args.common,
     };
     let seed = common.seed.unwrap_or_else(draw_seed);
     let json = wants_json(common.json);
@@ -67,6 +70,7 @@ pub async fn prove(args: ProveArgs) -> Result<Outcome> {
     let proved = async {
         match &args.proof {
             Proof::Leases(args) => leases::perform(args, seed, &teller).await,
+            Proof::Watchers(args) => watchers::perform(args, seed, &teller).await,
         }
     };
     // A lab that is dropped kills its processes.

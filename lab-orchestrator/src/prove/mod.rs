@@ -25,5 +25,6 @@ mod contact;
 mod leases;
 mod rule;
 mod stage;
+mod watchers;
 
 pub use command::{ProveArgs, prove};
