@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use lab_protocol::Verdict;
 use serde::Serialize;
 
+use super::kubernetes::{self, KubernetesArgs};
 use super::leases::{self, LeasesArgs};
 use super::watchers::{self, WatchersArgs};
 use crate::drill::{
@@ -26,6 +27,7 @@ pub struct ProveArgs {
 /// What can be proved.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Proof {
+    Kubernetes(KubernetesArgs),
     Leases(LeasesArgs),
     Watchers(WatchersArgs),
 }
@@ -60,6 +62,7 @@ struct Report {
 /// Errors: the lab failed, or a signal came; there is no verdict then.
 pub async fn prove(args: ProveArgs) -> Result<Outcome> {
     let common = match &args.proof {
+        Proof::Kubernetes(args) => &args.common,
         Proof::Leases(args) => &args.common,
         Proof::Watchers(args) => &args.common,
     };
@@ -69,6 +72,7 @@ pub async fn prove(args: ProveArgs) -> Result<Outcome> {
     let teller = Teller::new();
     let proved = async {
         match &args.proof {
+            Proof::Kubernetes(args) => kubernetes::perform(args, seed, &teller).await,
             Proof::Leases(args) => leases::perform(args, seed, &teller).await,
             Proof::Watchers(args) => watchers::perform(args, seed, &teller).await,
         }

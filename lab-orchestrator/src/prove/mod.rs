@@ -22,6 +22,7 @@
 
 mod command;
 mod contact;
+mod kubernetes;
 mod leases;
 mod rule;
 mod stage;
