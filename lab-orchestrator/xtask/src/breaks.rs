@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::command::{Plain, say};
 use crate::tally::{Count, Tally};
-use crate::{lab, places};
+use crate::{lab, places, proofs};
 
 /// Drills that run at the same time; more would starve each other on two cores.
 const BESIDE: usize = 2;
@@ -36,6 +36,9 @@ const INVALID: i32 = 1;
 /// The name that stands for `raft-lab crash-all` instead of a scenario file.
 const CRASH_ALL: &str = "crash-all";
 
+/// Begins what stands for the small form of a proof instead of a scenario file.
+const PROVE: &str = "prove ";
+
 /// Crashes of everything until a bug has to have shown.
 const ROUNDS: &str = "5";
 
@@ -43,7 +46,7 @@ const ROUNDS: &str = "5";
 struct Row {
     /// As `raft-node-training --break` takes it.
     bug: &'static str,
-    /// A file in `scenarios` without its ending, or [`CRASH_ALL`].
+    /// A file in `scenarios` without its ending, or [`CRASH_ALL`], or [`PROVE`] and a proof.
     drill: &'static str,
     /// Checks, or steps of the scenario, that must all be red.
     red: &'static [&'static str],
@@ -72,7 +75,15 @@ const ROWS: &[Row] = &[
     Row { bug: "nervous-leader", drill: "minor-followers", red: &["no_term_change"] },
     Row { bug: "no-queue", drill: "leader-failure", red: &["write_in_election_completes"] },
     Row { bug: "lease-not-extended", drill: "leader-failure", red: &["lease_extended"] },
+    Row { bug: "lease-not-extended", drill: "prove kubernetes", red: &["leases_over_many_keys"] },
+    Row { bug: "lease-not-extended", drill: "prove leases", red: &["none_ends_early"] },
     Row { bug: "lease-early", drill: "leader-failure", red: &["lease_not_early"] },
+    Row { bug: "lease-early", drill: "prove leases", red: &["none_ends_early"] },
+    Row {
+        bug: "watch-skips-compacted",
+        drill: "prove watchers",
+        red: &["stalled_is_told_of_compaction"],
+    },
     Row {
         bug: "acknowledge-at-once",
         drill: "majority-failure",
@@ -276,11 +287,15 @@ struct Verdict {
 }
 
 fn perform(bug: &str, drill: &str) -> Result<Verdict> {
-    let folder = places::target().join("runs").join("breaks").join(format!("{bug}-{drill}"));
+    let name = format!("{bug}-{drill}").replace(' ', "-");
+    let folder = places::target().join("runs").join("breaks").join(name);
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let lab = Plain::new(places::release("raft-lab").display().to_string(), Vec::<String>::new());
     let lab = if drill == CRASH_ALL {
         lab.with([CRASH_ALL, "--rounds", ROUNDS])
+    } else if let Some(proof) = drill.strip_prefix(PROVE) {
+        let small = proofs::small(proof).with_context(|| format!("find the proof `{proof}`"))?;
+        lab.with(["prove", proof]).with(small.split(' '))
     } else {
         let file = places::root().join("scenarios").join(drill).with_extension("toml");
         lab.with(["drill", "--runs"]).with([folder.display().to_string()]).with([inside(&file)])
@@ -310,7 +325,7 @@ fn judged(output: &Output, folder: PathBuf) -> Result<Verdict> {
         ),
     }
     let json: Value = serde_json::from_slice(&output.stdout).context("read the verdict as JSON")?;
-    // A drill prints a list of reports with a verdict in each, crash-all a verdict.
+    // A drill prints a list of reports with a verdict in each, the others a verdict.
     let verdict = json.get(0).map_or(&json, |report| &report["verdict"]);
     let checks = verdict["checks"].as_array().context("find the checks in the verdict")?;
     let text = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
@@ -360,8 +375,12 @@ mod tests {
     fn rows_name_drills_that_are_there_and_checks_that_they_judge() {
         let mut seen = BTreeSet::new();
         for Row { bug, drill, red } in ROWS {
-            assert!(seen.insert(bug), "{bug} has two rows");
+            assert!(seen.insert((bug, drill)), "{bug} in {drill} has two rows");
             assert!(!red.is_empty(), "{bug} needs a check");
+            if let Some(proof) = drill.strip_prefix(PROVE) {
+                assert!(proofs::small(proof).is_some(), "there is no proof {proof}");
+                continue;
+            }
             if *drill == CRASH_ALL {
                 continue;
             }

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::command::{Plain, say};
 use crate::running::{Running, is_running, processor_time, send};
-use crate::{breaks, crashes, lab, namespaces, page, places, test};
+use crate::{breaks, crashes, lab, namespaces, page, places, proofs, test};
 
 /// One gate: its name, what it shows, and how it is run.
 struct Gate {
@@ -17,7 +17,7 @@ struct Gate {
     run: fn(&[String]) -> Result<()>,
 }
 
-const GATES: [Gate; 15] = [
+const GATES: [Gate; 18] = [
     Gate {
         name: "clean-clone",
         shows: "a fresh clone builds the lab and shows a leader (network; about eight minutes)",
@@ -61,6 +61,21 @@ const GATES: [Gate; 15] = [
         name: "membership",
         shows: "200 changes of the members, one of whom ends on the way: one configuration, judged",
         run: membership,
+    },
+    Gate {
+        name: "kubernetes",
+        shows: "a Kubernetes storage workload, ten minutes under leader kills, judged",
+        run: |arguments| proof("kubernetes", arguments),
+    },
+    Gate {
+        name: "leases",
+        shows: "200 leases over 10 forced leader changes: none ends early, all end when quiet",
+        run: |arguments| proof("leases", arguments),
+    },
+    Gate {
+        name: "watchers",
+        shows: "10,000 watchers on one member beside stalled ones: no event lost or late",
+        run: |arguments| proof("watchers", arguments),
     },
     Gate {
         name: "check",
@@ -150,6 +165,12 @@ fn membership(arguments: &[String]) -> Result<()> {
     let own = arguments.iter().any(|argument| argument == "--changes");
     let rounds = if own { vec![] } else { vec!["--changes", ROUNDS] };
     crashes::plain().with(rounds).with(arguments.iter().cloned()).run()
+}
+
+/// Proves something of a cluster; arguments go to `raft-lab prove NAME`.
+fn proof(name: &str, arguments: &[String]) -> Result<()> {
+    lab::build_programs()?;
+    proofs::plain(name).with(arguments.iter().cloned()).run()
 }
 
 /// Judges a made history against the clock; arguments go to the example `million` of `lab-check`.

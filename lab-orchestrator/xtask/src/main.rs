@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  cargo lab       page ─► release binaries ─► becomes `raft-lab up`
-//!  cargo lab-test  host ─► public clients ─► book ─► simulation ─► scenarios ─► crashes ─► breaks ─►
-//!                 page in Chromium ─► namespaces ─► one table
+//!  cargo lab-test  host ─► public clients ─► book ─► simulation ─► scenarios ─► crashes ─► proofs ─►
+//!                 breaks ─► page in Chromium ─► namespaces ─► one table
 //!  cargo verify    fmt, clippy, floors, wasm, licences: checks and never edits
 //!  cargo tidy      the edits that `verify` would ask for
 //!  cargo gate NAME one acceptance gate
@@ -29,6 +29,7 @@ mod licence;
 mod namespaces;
 mod page;
 mod places;
+mod proofs;
 mod running;
 mod tally;
 mod test;

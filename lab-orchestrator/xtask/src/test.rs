@@ -8,7 +8,9 @@ use clap::ValueEnum;
 
 use crate::command::Plain;
 use crate::tally::{Count, Tally, count_of_plain_line, count_of_test_result};
-use crate::{book, breaks, chromium, clients, crashes, lab, namespaces, page, places, verify};
+use crate::{
+    book, breaks, chromium, clients, crashes, lab, namespaces, page, places, proofs, verify,
+};
 
 /// A part of the test run that can be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -25,6 +27,8 @@ pub(crate) enum Step {
     Scenarios,
     /// A crash of a real process at every failpoint, and some losses of power.
     Crashes,
+    /// Kubernetes' storage workload, leases and watchers on real processes, in some seconds each.
+    Proofs,
     /// Every planted bug, and the checks that must notice it.
     Breaks,
     /// The page in a real Chromium.
@@ -49,6 +53,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
             Step::Simulation => simulation(&mut tally),
             Step::Scenarios => scenarios(&mut tally),
             Step::Crashes => crashes::measure(&mut tally),
+            Step::Proofs => proofs::measure(&mut tally),
             Step::Breaks => breaks::measure(&mut tally),
             Step::Page => browser(&mut tally),
             Step::Namespaces => {

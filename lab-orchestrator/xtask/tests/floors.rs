@@ -39,6 +39,7 @@ fn the_commands_stand() {
             ("test", 4),
             ("breaks", 3),
             ("crashes", 3),
+            ("proofs", 3),
             ("lab", 3),
             ("book", 3),
             ("verify", 3),
