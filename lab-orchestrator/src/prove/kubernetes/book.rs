@@ -159,6 +159,8 @@ pub(super) struct Reel {
     pub(super) listed: i64,
     pub(super) rows: Vec<KeyValue>,
     pub(super) told: Vec<Told>,
+    /// How its last stream ended, if one did.
+    pub(super) ended: String,
     /// It saw everything, not only its scope: what it heard is the truth.
     pub(super) audits: bool,
     /// Whether it was followed to the end of the run.
@@ -197,6 +199,8 @@ pub(super) struct Book {
     pub(super) leases: BTreeMap<i64, Lease>,
     /// Watches that were ended by a compaction.
     pub(super) overtaken: Vec<Overtaken>,
+    /// How streams of watches ended, in the members' words, and how often.
+    pub(super) ends: BTreeMap<String, u64>,
     /// The newest revision that anybody was told.
     pub(super) told: i64,
     /// The highest revision whose compaction was asked for.

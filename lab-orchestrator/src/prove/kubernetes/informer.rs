@@ -13,6 +13,7 @@ use tonic::metadata::MetadataValue;
 
 use super::book::{Overtaken, Reel, Scope, Told, View, Why};
 use super::calls::Caller;
+use crate::workload::CallError;
 
 /// How often it asks how far its watch has come.
 const PROGRESS_EVERY: Duration = Duration::from_millis(400);
@@ -68,6 +69,7 @@ impl Informer<'_> {
                 listed: view.revision,
                 rows: view.rows,
                 told: Vec::new(),
+                ended: String::new(),
                 audits: self.audits,
                 to_the_end: false,
             };
@@ -134,7 +136,7 @@ async fn follow(caller: &mut Caller<'_>, reel: &mut Reel, known: &mut (i64, bool
     let mut client = member.watches().max_decoding_message_size(usize::MAX);
     let mut responses = match timeout(SILENCE, client.watch(request)).await {
         Ok(Ok(answer)) => answer.into_inner(),
-        Ok(Err(_)) => return Next::Resume(Why::Ended),
+        Ok(Err(status)) => return ended(caller, reel, CallError::of(&status).to_string()),
         Err(_) => return Next::Resume(Why::Silent),
     };
     let mut behind_until = Instant::now() + BEHIND;
@@ -145,7 +147,8 @@ async fn follow(caller: &mut Caller<'_>, reel: &mut Reel, known: &mut (i64, bool
         let response = tokio::select! {
             response = timeout(SILENCE, responses.message()) => match response {
                 Ok(Ok(Some(response))) => response,
-                Ok(Ok(None) | Err(_)) => return Next::Resume(Why::Ended),
+                Ok(Ok(None)) => return ended(caller, reel, "the member ended it".into()),
+                Ok(Err(status)) => return ended(caller, reel, CallError::of(&status).to_string()),
                 Err(_) => return Next::Resume(Why::Silent),
             },
             Ok(()) = goal.changed() => continue,
@@ -165,6 +168,13 @@ async fn follow(caller: &mut Caller<'_>, reel: &mut Reel, known: &mut (i64, bool
     }
 }
 
+/// Notes how a stream ended.
+fn ended(caller: &Caller<'_>, reel: &mut Reel, how: String) -> Next {
+    *caller.desk.book.lock().ends.entry(how.clone()).or_default() += 1;
+    reel.ended = how;
+    Next::Resume(Why::Ended)
+}
+
 /// Notes one response.
 fn hear(
     caller: &Caller<'_>,
@@ -176,7 +186,8 @@ fn hear(
     let mut book = caller.desk.book.lock();
     if response.canceled {
         if response.compact_revision == 0 {
-            return Some(Next::Resume(Why::Ended));
+            drop(book);
+            return Some(ended(caller, reel, response.cancel_reason));
         }
         let asked = book.compacting;
         let (who, compacted) = (caller.who.clone(), response.compact_revision);

@@ -600,6 +600,9 @@ fn informers(book: &Book, history: &History, wanted: Wanted) -> Vec<Rule> {
          {silent} of them after silence, {behind} because the member stayed behind",
         book.reels.len()
     ));
+    for (how, times) in &book.ends {
+        gapless.note(format!("{times} streams ended by `{how}`"));
+    }
     vec![gapless, bookmarks, prev, caches]
 }
 
@@ -607,10 +610,11 @@ fn informers(book: &Book, history: &History, wanted: Wanted) -> Vec<Rule> {
 fn stale(list: &View, reel: &Reel, cache: &BTreeMap<Bytes, KeyValue>) -> Option<String> {
     if reel.reached() < list.revision {
         return Some(format!(
-            "{} came to {}, not to the last list at {}",
+            "{} came to {}, not to the last list at {} (its last stream to end: {})",
             reel.who,
             reel.reached(),
-            list.revision
+            list.revision,
+            if reel.ended.is_empty() { "none" } else { &reel.ended }
         ));
     }
     let rows: BTreeMap<Bytes, KeyValue> =

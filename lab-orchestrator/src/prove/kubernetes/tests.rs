@@ -85,6 +85,7 @@ fn sound() -> Book {
         listed,
         rows: rows.iter().map(|row| (*row).clone()).collect(),
         told: told.to_vec(),
+        ended: String::new(),
         audits,
         to_the_end: true,
     };
@@ -135,6 +136,7 @@ fn sound() -> Book {
             compacted: 3,
             asked: 3,
         }],
+        ends: [("connection lost".to_owned(), 1)].into(),
         told: 7,
         compacting: 3,
         compacted: 3,
