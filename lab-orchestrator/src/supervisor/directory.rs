@@ -250,7 +250,7 @@ impl LabDirectory {
         self.root.join(member.to_string()).join("output.log")
     }
 
-    /// Where a member of the training program takes orders. Its own directory is made first.
+    /// Where a member of the training program takes orders. Its own directory need not be there.
     pub fn control_socket(&self, member: MemberNo) -> PathBuf {
         self.root.join(member.to_string()).join("control")
     }

@@ -58,6 +58,8 @@ pub(super) async fn give(socket: &Path, order: &Order) -> io::Result<()> {
 pub(super) fn leave(socket: &Path, order: &Order) -> io::Result<()> {
     let mut path = socket.as_os_str().to_owned();
     path.push(".start");
+    // One that never began has no place yet.
+    std::fs::create_dir_all(socket.parent().unwrap_or(socket))?;
     std::fs::write(path, format!("{order}\n"))
 }
 
