@@ -199,7 +199,9 @@ impl Connection {
 
     /// A client of the key-value service on this connection.
     pub fn kv(&self) -> KvClient<Self> {
-        KvClient::with_origin(self.clone(), self.origin.clone())
+        let client = KvClient::with_origin(self.clone(), self.origin.clone());
+        // A list has no longest length, and Go's client takes any.
+        client.max_decoding_message_size(usize::MAX)
     }
 
     /// A client of the lease service on this connection.
@@ -209,7 +211,8 @@ impl Connection {
 
     /// A client of the watch service on this connection.
     pub fn watches(&self) -> WatchClient<Self> {
-        WatchClient::with_origin(self.clone(), self.origin.clone())
+        let client = WatchClient::with_origin(self.clone(), self.origin.clone());
+        client.max_decoding_message_size(usize::MAX)
     }
 
     /// A client of the maintenance service on this connection.

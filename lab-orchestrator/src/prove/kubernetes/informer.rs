@@ -133,7 +133,7 @@ async fn follow(caller: &mut Caller<'_>, reel: &mut Reel, known: &mut (i64, bool
     let mut request = tonic::Request::new(stream::iter([create]).chain(asks));
     // As the API server asks: a member without a leader ends the stream.
     request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
-    let mut client = member.watches().max_decoding_message_size(usize::MAX);
+    let mut client = member.watches();
     let mut responses = match timeout(SILENCE, client.watch(request)).await {
         Ok(Ok(answer)) => answer.into_inner(),
         Ok(Err(status)) => return ended(caller, reel, CallError::of(&status).to_string()),

@@ -197,6 +197,10 @@ impl<'a> Replay<'a> {
         }
         for view in &book.views {
             views.entry(view.revision).or_default().push(view);
+            if view.pages == 0 {
+                // It was refused, which is for another rule.
+                continue;
+            }
             fresh.judge(view.revision >= view.floor, || {
                 format!(
                     "{} listed at {}, behind {} known before",
@@ -406,9 +410,12 @@ impl<'a> Replay<'a> {
         }
         for view in self.views.values().flatten() {
             // The empty store, before anything happened.
-            let empty = view.revision <= 1 && view.rows.is_empty();
-            self.lists.judge(empty, || {
-                format!("{} listed at {}, a revision nobody heard of", view.who, view.revision)
+            let empty = view.revision <= 1 && view.rows.is_empty() && view.wrong.is_none();
+            self.lists.judge(empty, || match &view.wrong {
+                Some(wrong) => format!("{}: {wrong}", view.who),
+                None => {
+                    format!("{} listed at {}, a revision nobody heard of", view.who, view.revision)
+                }
             });
         }
         let outcomes = |wanted: fn(&Outcome) -> bool| {

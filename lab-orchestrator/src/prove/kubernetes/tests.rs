@@ -246,6 +246,13 @@ fn a_list_that_is_torn_or_old_is_found() {
     check(torn, &["lists_at_one_revision"]);
     let count = |book: &mut Book| book.views[1].wrong = Some("shows 2 of 1".into());
     check(count, &["lists_at_one_revision"]);
+    // Refused at its first page, it shows nothing, and nothing old.
+    let refused = |book: &mut Book| {
+        let wrong = Some("refused: too long".into());
+        let scope = Scope::prefix("");
+        book.views.push(View { pages: 0, floor: 7, wrong, ..view(scope, 0, &[]) });
+    };
+    check(refused, &["lists_at_one_revision"]);
     check(|book| book.views[1].floor = 6, &["answers_are_fresh"]);
     check(|book| book.writes[2].floor = 4, &["answers_are_fresh"]);
 }

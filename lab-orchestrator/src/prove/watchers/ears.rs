@@ -109,7 +109,7 @@ async fn follow(
     };
     let creates: Vec<_> = heard.ears.iter().map(create).collect();
     let requests = stream::iter(creates).chain(stream::pending());
-    let mut client = connection.watches().max_decoding_message_size(usize::MAX);
+    let mut client = connection.watches();
     let mut responses = match client.watch(requests).await {
         Ok(answer) => answer.into_inner(),
         Err(status) => return status.message().to_owned(),
