@@ -5,7 +5,8 @@ use lab_protocol::{LabState, Link, LinkCondition, MemberNo, MemberState, Process
 
 /// The leader that everybody follows, when every process is up and every link delivers.
 ///
-/// Everybody is who takes part: nothing is asked of a member that was removed. A picture that a member gave before its process started anew does not count.
+/// Everybody is who takes part: nothing is asked of a member that was removed. A picture that a
+/// member gave before its process started anew does not count.
 pub fn agreed(state: &LabState) -> Option<MemberNo> {
     let whole = !state.members.is_empty()
         && state.taking_part().all(|(_, member)| is_heard(member))
