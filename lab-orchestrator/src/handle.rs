@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lab_protocol::{By, Command, CommandId, Event, MemberNo, Verdict};
+use lab_protocol::{By, Command, CommandId, DrillEvent, Event, MemberNo, Score, Verdict};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::Journal;
@@ -82,6 +82,16 @@ impl LabHandle {
     /// Puts a drill's verdict into the journal.
     pub async fn judged(&self, verdict: Verdict) -> Result<(), SubmitError> {
         self.tell(Event::Judged(Box::new(verdict))).await
+    }
+
+    /// Puts a drill's score into the journal.
+    pub async fn scored(&self, score: Score) -> Result<(), SubmitError> {
+        self.tell(Event::Scored(Box::new(score))).await
+    }
+
+    /// Puts what happens to a played drill into the journal.
+    pub async fn drill(&self, event: DrillEvent) -> Result<(), SubmitError> {
+        self.tell(Event::Drill(event)).await
     }
 
     async fn tell(&self, event: Event) -> Result<(), SubmitError> {

@@ -19,8 +19,10 @@
 pub mod bench;
 pub mod clients;
 pub mod clock;
+pub mod doctor;
 pub mod drill;
 pub mod engine;
+pub mod env;
 pub mod fabric;
 pub mod handle;
 pub mod http;
@@ -31,5 +33,6 @@ pub mod prove;
 pub mod record;
 pub mod replay;
 pub mod supervisor;
+pub mod terminal;
 pub mod up;
 pub mod workload;

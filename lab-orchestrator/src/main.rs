@@ -2,17 +2,21 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use lab_orchestrator::bench::{self, BenchArgs};
+use lab_orchestrator::bench::{self, BenchArgs, CurvesArgs};
+use lab_orchestrator::doctor::{self, DoctorArgs};
 use lab_orchestrator::drill::{
     self, CheckFileArgs, CrashAllArgs, CrashArgs, DrillArgs, NodeChoice,
 };
+use lab_orchestrator::env;
 use lab_orchestrator::lab::LabPlan;
 use lab_orchestrator::prove::{self, ProveArgs};
-use lab_orchestrator::up::{self, PageOptions};
+use lab_orchestrator::up::{self, Habits, PageOptions, Played};
 use lab_orchestrator::workload;
+use lab_protocol::scenario::Span;
 use tracing_subscriber::EnvFilter;
 
 /// What a run leaves to judge is many small things.
@@ -51,6 +55,13 @@ enum Do {
     Prove(ProveArgs),
     /// Measure puts and reads, ours against others.
     Bench(BenchArgs),
+    /// Measure what hardware does to a cluster: fsync, round trip and memory, as curves.
+    Curves(CurvesArgs),
+    /// Say what size of cluster this machine and a disk suit.
+    Doctor(DoctorArgs),
+    /// Print what a shell needs to use a running lab and to start its members:
+    /// eval "$(raft-lab env)".
+    Env(Env),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +102,13 @@ struct Up {
     /// Start without a workload (the default); the page turns it on.
     #[arg(long)]
     no_workload: bool,
+    /// Play this drill, such as scenarios/drills/DR-02-two-disks.toml: something happens to the
+    /// cluster, and you recover it, on the page or with commands of your own.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["members", "dir", "workload"])]
+    drill: Option<PathBuf>,
+    /// Take a backup so often from the start, such as 30s, and restore each for a test.
+    #[arg(long, value_name = "EVERY", value_parser = every)]
+    backups: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +117,16 @@ struct Replay {
     run: PathBuf,
     #[command(flatten)]
     page: Page,
+}
+
+#[derive(Debug, Args)]
+struct Env {
+    /// The directory of the lab; without it the only one that runs in a temporary directory.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON instead of lines for a shell.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -147,7 +175,16 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let code = runtime.block_on(async {
         match cli.command {
             Do::Up(up) => {
-                let Up { members, page, dir, fresh, node, seed, workload: running, .. } = up;
+                let Up { members, page, dir, fresh, node, seed, workload, backups, drill, .. } = up;
+                if let Some(file) = drill {
+                    let (name, scenario) = drill::read_scenario(&file).context("read the drill")?;
+                    let seed = seed.or(scenario.seed).unwrap_or_else(draw_seed);
+                    let plan = drill::plan(&node, &scenario, seed)?;
+                    let drill = Some(Box::new(Played { name, scenario, seed }));
+                    up::up(plan, page.into(), Habits { backups, drill, ..Habits::default() })
+                        .await?;
+                    return Ok(ExitCode::SUCCESS);
+                }
                 let seed = seed.unwrap_or_else(draw_seed);
                 let plan = LabPlan {
                     members,
@@ -157,7 +194,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                     clients: Some(workload::make_clients()),
                     ..LabPlan::of(node.program()?, seed)
                 };
-                up::up(plan, page.into(), running).await?;
+                up::up(plan, page.into(), Habits { workload, backups, drill: None }).await?;
                 Ok(ExitCode::SUCCESS)
             }
             Do::Drill(args) => Ok(drill::drill(args).await?.into()),
@@ -173,10 +210,24 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Do::Crash(args) => Ok(drill::crash(args).await?.into()),
             Do::Prove(args) => Ok(prove::prove(args).await?.into()),
             Do::Bench(args) => bench::bench(args).await,
+            Do::Curves(args) => bench::curves(args).await,
+            Do::Doctor(args) => doctor::doctor(&args),
+            Do::Env(Env { dir, json }) => {
+                env::env(dir.as_deref(), json)?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
+}
+
+/// A time as scenarios write it.
+fn every(text: &str) -> Result<Duration, String> {
+    match text.parse()? {
+        Span::Millis(millis @ 1_000..) => Ok(Duration::from_millis(millis)),
+        Span::Millis(_) | Span::ElectionTimeouts { .. } => Err("a second at least".into()),
+    }
 }
 
 fn cores() -> usize {

@@ -5,13 +5,15 @@
 //! least once a second; one that is silent for a second and a half is *quiet*. A paused process is
 //! silent because it was paused, and is not reported.
 
+mod finder;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use lab_protocol::{Event, Feed, MemberNo};
 use node_protocol::TelemetryFrame;
-use node_protocol::telemetry::TELEMETRY_VERSION;
+use node_protocol::telemetry::{Restored, TELEMETRY_VERSION};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -19,6 +21,8 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+pub use finder::{FOUND, Finder, Found};
 
 use crate::clock::RunClock;
 
@@ -59,7 +63,7 @@ pub struct Observer {
 
 impl Observer {
     /// Follows members whose telemetry is at these ports on loopback. What is heard is sent to
-    /// `events`: `Identified`, `Telemetry`, `Status`, `Trace`, `TraceLost`, and a `Note` when
+    /// `events`: `Restored`, `Identified`, `Telemetry`, `Status`, `Trace`, `TraceLost`, and a `Note` when
     /// somebody else speaks there.
     pub fn start(
         members: &[(MemberNo, u16)],
@@ -106,6 +110,21 @@ struct Ear {
     said: String,
 }
 
+/// Connects to whoever listens there and speaks websocket.
+async fn connect(address: SocketAddr) -> Option<WebSocketStream<TcpStream>> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
+    let url = format!("ws://{}/telemetry", address);
+    let connect = async {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let connected =
+            tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await;
+        connected.ok().map(|(socket, _)| socket)
+    };
+    timeout(CONNECT_DEADLINE, connect).await.ok().flatten()
+}
+
 /// Nobody listens to what is heard any more.
 struct LabGone;
 
@@ -121,7 +140,7 @@ impl Ear {
         up.map_err(|_| LabGone)?;
         let mut retry = FIRST_RETRY;
         while *self.expect.borrow() != Expect::Nothing {
-            if let Some(mut socket) = self.connect().await {
+            if let Some(mut socket) = connect(self.address).await {
                 let heard = self.listen(&mut socket).await?;
                 if heard {
                     retry = FIRST_RETRY;
@@ -137,20 +156,6 @@ impl Ear {
             }
         }
         Ok(())
-    }
-
-    async fn connect(&self) -> Option<WebSocketStream<TcpStream>> {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let url = format!("ws://{}/telemetry", self.address);
-        let connect = async {
-            let stream = TcpStream::connect(self.address).await.ok()?;
-            let connected =
-                tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await;
-            connected.ok().map(|(socket, _)| socket)
-        };
-        timeout(CONNECT_DEADLINE, connect).await.ok().flatten()
     }
 
     /// Listens until the connection or the process ends; whether it was heard at all.
@@ -201,7 +206,7 @@ impl Ear {
     /// Checks the first frame; false when somebody else speaks there.
     async fn greeting(&mut self, frame: &TelemetryFrame) -> Result<bool, LabGone> {
         match frame {
-            TelemetryFrame::Hello { version, name, member, cluster, .. } => {
+            TelemetryFrame::Hello { version, name, member, cluster, restored, .. } => {
                 if *version != TELEMETRY_VERSION {
                     let why = format!(
                         "speaks telemetry version {version}, this lab {TELEMETRY_VERSION}; \
@@ -215,6 +220,11 @@ impl Ear {
                     return Ok(false);
                 }
                 let (id, cluster) = (*member, *cluster);
+                if let Some(Restored { snapshot, began_at }) = *restored {
+                    let member = self.member;
+                    let (revision, began_at) = (snapshot.0, began_at.0);
+                    self.tell(Event::Restored { member, cluster, revision, began_at }).await?;
+                }
                 self.tell(Event::Identified { member: self.member, id, cluster }).await?;
                 Ok(true)
             }

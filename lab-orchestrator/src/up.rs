@@ -1,18 +1,22 @@
 //! `raft-lab up` and `raft-lab replay`: a lab (or a recording) with its page, until a signal.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use lab_protocol::scenario::Scenario;
 use lab_protocol::{By, Command, Event, LabState, Process, WorkloadSpec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::drill::{Runner, print_score, print_verdict};
 use crate::handle::LabHandle;
 use crate::http::{Face, ListenError, Listening, Token, listen};
 use crate::journal::FollowError;
@@ -43,14 +47,51 @@ pub struct PageOptions {
     pub open: bool,
 }
 
+/// What a lab does from its start on.
+#[derive(Clone, Debug, Default)]
+pub struct Habits {
+    /// Clients ask what they ask by default.
+    pub workload: bool,
+    /// Backups are taken so often.
+    pub backups: Option<Duration>,
+    /// A drill that a person plays.
+    pub drill: Option<Box<Played>>,
+}
+
+/// Backups that `--backups` keeps, as many as `raft-ctl backup` does.
+const KEPT_BACKUPS: u32 = 48;
+
+/// A drill that a person plays.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// The file's name.
+    pub name: String,
+    /// What is in it.
+    pub scenario: Scenario,
+    /// Every random choice of the drill comes from it.
+    pub seed: u64,
+}
+
 /// Runs a lab until a signal, or until it cannot go on.
-pub async fn up(plan: LabPlan, page: PageOptions, workload: bool) -> Result<()> {
+///
+/// Errors: a drill's file has no `[drill]` in it; the lab or the page cannot be started.
+pub async fn up(plan: LabPlan, page: PageOptions, habits: Habits) -> Result<()> {
+    if let Some(played) = &habits.drill
+        && played.scenario.drill.is_none()
+    {
+        anyhow::bail!(
+            "play {}: nothing in it is left to you, it has no [drill]; `raft-lab drill FILE` \
+             performs it",
+            played.name
+        );
+    }
+
     let (interrupted, _listening) = interrupted()?;
     raise_file_limit();
     let listening = bind(&page).await?;
     let began = Instant::now();
     let lab = Lab::start(plan).await.context("start the lab")?;
-    let shown = shown(&lab, listening, &page, workload, began, &interrupted).await;
+    let shown = shown(&lab, listening, &page, habits, began, &interrupted).await;
     say("stopping: heal every link, end every process");
     let directory = lab.directory().root().to_owned();
     let temporary = lab.directory().is_temporary();
@@ -72,7 +113,7 @@ async fn shown(
     lab: &Lab,
     listening: Listening,
     page: &PageOptions,
-    workload: bool,
+    habits: Habits,
     began: Instant,
     interrupted: &CancellationToken,
 ) -> Result<Option<Recorder>> {
@@ -98,22 +139,77 @@ async fn shown(
         () = interrupted.cancelled() => {}
     }
     if !interrupted.is_cancelled() {
-        greet(&handle.journal().state(), address, &token, &secret);
-        if workload {
+        greet(&handle.journal().state(), address, &token, &secret, directory.root());
+        if habits.workload {
             let spec = WorkloadSpec::default();
             let started = handle.submit(By::Lab, Command::SetWorkload { spec }).await;
             started.context("start the workload")?;
         }
+        if let Some(every) = habits.backups {
+            let every_millis = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+            let command = Command::SetBackups { every_millis, keep: KEPT_BACKUPS, verify: true };
+            handle.submit(By::Lab, command).await.context("begin with backups")?;
+        }
         if page.open {
             open_browser(directory, address, &token);
         }
-        interrupted.cancelled().await;
+        tokio::select! {
+            () = interrupted.cancelled() => {}
+            played = attend(&handle, habits.drill.as_deref()) => {
+                played?;
+                interrupted.cancelled().await;
+            }
+        }
     }
     // Browsers are told goodbye before the lab ends.
     while let Some(served) = serving.join_next().await {
         served.context("serve the page")?;
     }
     Ok(recorder)
+}
+
+/// Plays a drill with a person, if one is to be played: tells what it is about, and at the end what
+/// came of it. The lab goes on behind it.
+async fn attend(handle: &LabHandle, played: Option<&Played>) -> Result<()> {
+    let Some(played) = played else { return std::future::pending().await };
+    let Some(drill) = &played.scenario.drill else { return std::future::pending().await };
+    say(&format!("  {}  {}\n  {}\n", drill.id, played.scenario.title, drill.brief));
+    let mut progress = |line: &str| say(line);
+    let checks = lab_check::checks_of(&played.scenario);
+    let runner = Runner::new(handle.clone(), checks, played.seed, &mut progress);
+    say("  `hint` helps and costs points, `done` has it judged as you left it\n");
+    let attended = runner.attend(&played.name, &played.scenario, drill);
+    let (verdict, score) = tokio::select! {
+        attended = attended => attended.context("play the drill")?,
+        never = listen_at_the_terminal(handle) => match never {},
+    };
+    print_verdict(&verdict);
+    score.iter().for_each(print_score);
+    say("the lab goes on as you left it; Ctrl-C ends it");
+    Ok(())
+}
+
+/// Takes `hint` and `done` from whoever sits at the terminal.
+async fn listen_at_the_terminal(handle: &LabHandle) -> Infallible {
+    if !io::stdin().is_terminal() {
+        return std::future::pending().await;
+    }
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let command = match line.trim() {
+            "hint" => Command::Hint,
+            "done" => Command::FinishDrill,
+            "" => continue,
+            _ => {
+                say("`hint` or `done`; commands are typed on the page, or in a shell of yours");
+                continue;
+            }
+        };
+        if let Err(refused) = handle.submit(By::Call, command).await {
+            say(&format!("     {refused}"));
+        }
+    }
+    std::future::pending().await
 }
 
 /// Shows a recording until a signal.
@@ -238,7 +334,7 @@ fn url(address: SocketAddr, token: &Token) -> String {
     format!("http://{address}/#token={}", token.reveal())
 }
 
-fn greet(state: &LabState, address: SocketAddr, token: &Token, secret: &std::path::Path) {
+fn greet(state: &LabState, address: SocketAddr, token: &Token, secret: &Path, directory: &Path) {
     let mut endpoints = Vec::new();
     let mut text = format!("\n  the page     {}\n", url(address, token));
     text.push_str(&format!("  the book     http://{address}/book/\n"));
@@ -248,6 +344,8 @@ fn greet(state: &LabState, address: SocketAddr, token: &Token, secret: &std::pat
     }
     let endpoints = endpoints.join(",");
     text.push_str(&format!("  a write      etcdctl --endpoints={endpoints} put greeting hello\n"));
+    let shell = format!("eval \"$(raft-lab env --dir {})\"", directory.display());
+    text.push_str(&format!("  a shell      {shell}\n"));
     text.push_str(&format!("  for programs the token is in {}\n", secret.display()));
     text.push_str("  end          Ctrl-C\n");
     say(&text);

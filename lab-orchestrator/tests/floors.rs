@@ -8,6 +8,8 @@ fn the_house_stands() {
         &[
             ("up", 5),
             ("bench", 5),
+            ("env", 5),
+            ("doctor", 5),
             ("drill", 5),
             ("prove", 5),
             ("lab", 4),
@@ -22,6 +24,7 @@ fn the_house_stands() {
             ("fabric", 1),
             ("journal", 1),
             ("supervisor", 1),
+            ("terminal", 1),
             ("clock", 0),
         ],
     );

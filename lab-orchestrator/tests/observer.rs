@@ -57,6 +57,7 @@ fn hello(name: &str, version: u32) -> TelemetryFrame {
         cluster: ClusterId(22),
         etcd_version: String::new(),
         pid: 1,
+        restored: None,
     }
 }
 

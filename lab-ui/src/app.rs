@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use lab_protocol::{Command, Link, LinkCondition, MemberNo};
+use lab_protocol::{
+    Command, Link, LinkCondition, MemberNo,
+    terminal::{LineEnd, TerminalLine},
+};
 use wasm_bindgen::{JsCast as _, closure::Closure};
 use web_sys::{Element, KeyboardEvent, Window};
 use yew::prelude::*;
@@ -16,6 +19,7 @@ use crate::{
         Action, Deed, Deeds,
         break_panel::{BreakPanel, PartitionEditor},
         clients::Clients,
+        drill::Drill,
         frames::{self, Frames, Gaze, Pointing},
         marks::told,
         right::Right,
@@ -49,13 +53,28 @@ pub struct App {
     /// A deed whose button is given the focus when the panel is drawn.
     wanted: Option<Deed>,
     drawer: bool,
+    terminal: bool,
+    /// Whether the recovery is shown, once a person chose.
+    recovering: Option<bool>,
+    typing: Typing,
     embed: bool,
+    /// A drill has ended since the page was drawn.
+    told_end: bool,
     back_micros: u64,
     held: bool,
     shown: TapeShown,
     renamed_micros: u64,
     spoken: u64,
     speech: String,
+}
+
+/// Lines that are still to be typed, one after the other.
+#[derive(Debug, Default)]
+struct Typing {
+    /// Those that wait, the last one first.
+    lines: Vec<String>,
+    /// The one that was typed last, and the newest line before it.
+    typed: Option<(u64, String)>,
 }
 
 /// What the tape's bar shows of the time.
@@ -121,7 +140,11 @@ impl Component for App {
             deeds: Deeds::default(),
             wanted: None,
             drawer: false,
+            terminal: false,
+            recovering: None,
+            typing: Typing::default(),
             embed: false,
+            told_end: false,
             back_micros: 0,
             held: false,
             shown: TapeShown::default(),
@@ -159,17 +182,27 @@ impl Component for App {
         let selected = gaze.selected;
         let closed = self.closed();
         let members = summary.taking_part();
-        let class =
-            classes!("lab", self.drawer.then_some("drawer"), self.embed.then_some("embed"),);
+        let class = classes!(
+            "lab",
+            self.drawer.then_some("drawer"),
+            self.embed.then_some("embed"),
+            summary.is_fogged().then_some("fogged"),
+        );
         let leader = summary.leader.map(|(no, _)| no);
+        let recovering = self.recovering.unwrap_or(true) && !summary.recovery.is_empty();
         html! {
             <div {class}>
-                <Top run={summary.run.clone()} cluster={summary.cluster} theme={gaze.theme}
+                <Top run={summary.run.clone()} drill={summary.drill.clone()} cluster={summary.cluster} theme={gaze.theme}
                     connection={summary.connection} may_command={summary.may_command}
-                    drawer={self.drawer} on_action={act.clone()} />
+                    drawer={self.drawer} terminal={self.terminal} on_action={act.clone()} />
                 <aside class="left" aria-label="What to do">
-                    <Now leader={summary.leader} known={summary.known} lost={summary.quorum.lost}
-                        faults={summary.faults} />
+                    if let Some(drill) = summary.drill.clone() {
+                        <Drill {drill} {closed} on_action={act.clone()} />
+                    }
+                    if !summary.is_fogged() {
+                        <Now leader={summary.leader} known={summary.known} lost={summary.quorum.lost}
+                            faults={summary.faults} />
+                    }
                     <BreakPanel members={summary.members.clone()} {selected} {closed}
                         faults={summary.faults} editing={self.editing} deeds={self.deeds}
                         refused={summary.refused.clone()} on_action={act.clone()} />
@@ -181,8 +214,8 @@ impl Component for App {
                             results={summary.results.clone()} {closed} on_action={act.clone()} />
                     }
                 </aside>
-                <Stage summary={summary.clone()} {selected} pointing={self.pointing.clone()}
-                    on_action={act.clone()} />
+                <Stage summary={summary.clone()} {selected} terminal={self.terminal} {recovering}
+                    {closed} pointing={self.pointing.clone()} on_action={act.clone()} />
                 <Right summary={summary.clone()} {selected} {closed} on_action={act.clone()} />
                 <TapeBar label={summary.tape_label.clone()} back_micros={self.back_micros}
                     now_deciseconds={self.shown.now_deciseconds} held={self.held}
@@ -200,6 +233,9 @@ impl Component for App {
         }
         if let Some(deed) = self.wanted.take() {
             focus(&format!("[data-deed='{}']", deed.name(None)));
+        }
+        if std::mem::take(&mut self.told_end) {
+            show(".drill-end");
         }
         let held = self.frames.borrow().is_some();
         match self.summary.connection == Connection::NoSession {
@@ -290,6 +326,12 @@ impl App {
             self.version = store.version;
             let summary = Summary::of(&store, &self.summary);
             if *self.summary != summary {
+                // A drill is played with typed lines: they are there as soon as it is.
+                self.terminal |= summary.drill.is_some() && self.summary.drill.is_none();
+                let ended = |summary: &Summary| {
+                    summary.drill.as_ref().is_some_and(|drill| drill.end.is_some())
+                };
+                self.told_end |= ended(&summary) && !ended(&self.summary);
                 self.summary = Rc::new(summary);
                 changed = true;
             }
@@ -317,6 +359,7 @@ impl App {
         self.shown = shown;
         drop((store, gaze));
         changed |= self.speak();
+        self.type_on();
         if let Some(frames) = self.frames.borrow().as_ref() {
             frames.wake();
         }
@@ -339,6 +382,30 @@ impl App {
         self.speech = texts.join(" ");
         self.spoken = last.number;
         true
+    }
+
+    /// Types the next line that waits, when the one before it has ended well. A person would stop
+    /// at the first one that did not.
+    fn type_on(&mut self) {
+        if let Some((before, line)) = &self.typing.typed {
+            let lines = self.summary.terminal.iter().rev();
+            let mine = |typed: &&TerminalLine| typed.id.0 > *before && typed.line == *line;
+            let Some(end) = lines.take_while(|typed| typed.id.0 > *before).find(mine) else {
+                return;
+            };
+            match &end.end {
+                None => return,
+                Some(LineEnd::Done) => {}
+                Some(LineEnd::Said(said)) if said.code == 0 => {}
+                Some(LineEnd::Said(_) | LineEnd::Refused(_)) => self.typing.lines.clear(),
+            }
+            self.typing.typed = None;
+        }
+        if let Some(line) = self.typing.lines.pop() {
+            let before = self.summary.terminal.last().map_or(0, |line| line.id.0);
+            self.typing.typed = Some((before, line.clone()));
+            self.act(Action::Ask(Command::Type { line }));
+        }
     }
 
     fn act(&mut self, action: Action) -> bool {
@@ -389,6 +456,31 @@ impl App {
                 } else {
                     self.look_back(0);
                 }
+                true
+            }
+            Action::Type(lines) => {
+                if self.closed().is_none() {
+                    self.terminal = true;
+                    if let [line] = lines.as_slice() {
+                        self.act(Action::Ask(Command::Type { line: line.clone() }));
+                    } else {
+                        let mut lines = lines;
+                        lines.reverse();
+                        self.typing = Typing { lines, typed: None };
+                        self.type_on();
+                    }
+                }
+                true
+            }
+            Action::ShowTerminal(open) => {
+                self.terminal = open;
+                if !open {
+                    focus("#open-terminal");
+                }
+                true
+            }
+            Action::ShowRecovery(shown) => {
+                self.recovering = Some(shown);
                 true
             }
             Action::TapeSpan(seconds) => {
@@ -449,9 +541,14 @@ impl App {
                 event.prevent_default();
                 self.act(Action::HoldTape(!self.held))
             }
+            "/" => {
+                event.prevent_default();
+                self.act(Action::ShowTerminal(true))
+            }
+            "Escape" if self.terminal => self.act(Action::ShowTerminal(false)),
             "Escape" if self.editing => self.act(Action::EditPartition(false)),
             _ => {
-                let upper = key.to_uppercase();
+                let upper = key.to_ascii_uppercase();
                 let deed = Deed::all().find(|deed| deed.key() == upper);
                 deed.is_some_and(|deed| self.do_deed(deed))
             }
@@ -554,10 +651,20 @@ fn asks(window: &Window, query: &str) -> bool {
     window.match_media(query).ok().flatten().is_some_and(|list| list.matches())
 }
 
+fn find(selector: &str) -> Option<web_sys::Element> {
+    web_sys::window()?.document()?.query_selector(selector).ok().flatten()
+}
+
+/// Scrolls to an element.
+fn show(selector: &str) {
+    if let Some(element) = find(selector) {
+        element.scroll_into_view();
+    }
+}
+
 fn focus(selector: &str) {
-    let document = web_sys::window().and_then(|window| window.document());
-    let found = document.and_then(|document| document.query_selector(selector).ok().flatten());
-    if let Some(element) = found.and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok()) {
+    if let Some(element) = find(selector).and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok())
+    {
         element.focus().ok(); // An element that cannot be focused stays as it is.
     }
 }

@@ -251,9 +251,11 @@ async fn is_without_session() -> bool {
 fn reload_once() {
     let Some(window) = web_sys::window() else { return };
     let Ok(Some(storage)) = window.session_storage() else { return };
-    let now = js_sys::Date::now();
+    // Whole seconds: reading a float would bring a parser of ten thousand bytes.
+    let now = (js_sys::Date::now() / 1_000.0) as u64;
     let last = storage.get_item("raftlab.reloaded").ok().flatten();
-    let recently = last.and_then(|at| at.parse::<f64>().ok()).is_some_and(|at| now - at < 10_000.0);
+    let recently =
+        last.and_then(|at| at.parse::<u64>().ok()).is_some_and(|at| now.saturating_sub(at) < 10);
     if !recently {
         storage.set_item("raftlab.reloaded", &now.to_string()).ok(); // Full storage: no harm.
         window.location().reload().ok(); // Only a window that is going away refuses.

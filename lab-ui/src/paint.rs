@@ -2,7 +2,7 @@
 //!
 //! Marks of one look in a row become one path; the context's state is set only when it changes.
 
-use wasm_bindgen::JsCast as _;
+use wasm_bindgen::{JsCast as _, intern};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement};
 
 use crate::scene::{
@@ -238,7 +238,7 @@ impl Surface {
 
     fn fill(&mut self, css: &'static str) {
         if self.last.fill != Some(css) {
-            self.context.set_fill_style_str(css);
+            self.context.set_fill_style_str(intern(css));
             self.last.fill = Some(css);
         }
     }
@@ -246,7 +246,7 @@ impl Surface {
     fn stroke(&mut self, colour: Colour, theme: Theme) {
         let css = colour.css(theme);
         if self.last.stroke != Some(css) {
-            self.context.set_stroke_style_str(css);
+            self.context.set_stroke_style_str(intern(css));
             self.last.stroke = Some(css);
         }
     }
@@ -282,7 +282,7 @@ impl Surface {
             }
         };
         let size = f32::from(size.0) / 2.0;
-        self.context.set_font(&format!("{weight} {size}px {family}"));
+        self.context.set_font(intern(&format!("{weight} {size}px {family}")));
         self.last.face = Some(face);
     }
 

@@ -6,6 +6,9 @@
 //! | `revision` | so many revisions | every 5 minutes | whenever there are more |
 //!
 //! Every member looks, so that a new leader knows what was current when; only the leader compacts.
+//! The first look is when somebody leads and all that was committed is there: one before would come
+//! to nothing, and a member that is started again every few minutes would never compact by
+//! revisions.
 //!
 //! Source: etcd-io/etcd `server/etcdserver/api/v3compactor`.
 
@@ -14,7 +17,7 @@ use std::time::Duration;
 
 use etcd_api::etcdserverpb::CompactionRequest;
 use node_protocol::Revision;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::config::Retention;
 use crate::handle::{Handle, Refusal};
@@ -44,6 +47,9 @@ impl Retention {
         }
     }
 }
+
+/// Between two questions for what was committed, while nobody leads.
+const LEADER_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What was seen, and what was done about it. Times count from its making.
 #[derive(Debug)]
@@ -91,6 +97,9 @@ impl Compactor {
 
 /// Compacts as long as it is polled.
 pub async fn run(handle: Handle, retention: Retention) {
+    while handle.glance().leader().is_none() || handle.read_barrier().await.is_err() {
+        sleep(LEADER_INTERVAL).await;
+    }
     let mut compactor = Compactor::new(retention);
     let begun = Instant::now();
     let mut looks = interval(retention.between_looks());

@@ -1,4 +1,4 @@
-//! The state as etcd's database file, for `etcdctl snapshot save`.
+//! The state as etcd's database file, for `etcdctl snapshot save` and for `member/snap/db`.
 //!
 //! ```text
 //!   table     bucket
@@ -7,6 +7,7 @@
 //!   Members ► members, members_removed, cluster
 //!   Meta   ─► meta      index and term of the last entry, the compacted revision
 //!             alarm     the active alarms
+//!             auth…     users and roles, as a snapshot brought them
 //! ```
 //!
 //! Which commands were applied ([`Table::Sessions`]) is not in it: who restores it begins a new
@@ -21,6 +22,7 @@ use node_bolt::{HASH_BYTES, Image, Plan, WriteError, format::PageSize};
 use prost::Message;
 use tokio::sync::mpsc;
 
+use crate::carried::{CARRIED_BUCKETS, carried_key};
 use crate::cluster::{Membership, RecordError};
 use crate::config::ETCD_CLUSTER_VERSION;
 use crate::kv::{LoadError, Loader, MemoryRows, RowKey, RowKind, Store, Table};
@@ -83,6 +85,12 @@ impl Measured {
         self.plan.image_bytes()
     }
 
+    /// Reads everything again and writes the image, without a hash behind it.
+    pub fn write(&self, out: &mut dyn Write) -> Result<(), ImageError> {
+        let fill = |image: &mut Image<'_>| fill(image, &self.pinned, &self.members, &self.values);
+        self.plan.write(out, fill)
+    }
+
     /// Reads everything again and sends the image in pieces of 32 KiB, then the 32 bytes of its
     /// SHA-256. Ends early and well if nobody takes them any more.
     pub fn send(&self, to: &mpsc::Sender<Bytes>) -> Result<(), ImageError> {
@@ -136,9 +144,14 @@ fn fill(
     let mut alarms: Vec<_> = values.alarms().map(|alarm| alarm.encode_to_vec()).collect();
     alarms.sort_unstable();
     alarms.iter().try_for_each(|alarm| image.pair(alarm, &[]))?;
-    // Every bucket that stock tools take for granted.
-    for empty in [schema::AUTH, schema::AUTH_USERS, schema::AUTH_ROLES] {
-        image.bucket(empty)?;
+    // Empty unless a snapshot brought them; stock tools take each for granted.
+    for bucket in CARRIED_BUCKETS {
+        image.bucket(bucket)?;
+        let prefix = carried_key(bucket, b"");
+        pinned.rows(Table::Meta, |key, value| match key.strip_prefix(&*prefix) {
+            Some(key) => Ok::<_, ImageError>(image.pair(key, value)?),
+            None => Ok(()),
+        })?;
     }
     Ok(())
 }

@@ -5,8 +5,10 @@
 //! which owns the state machine; its rows go to the flush thread, which writes them behind.
 
 pub mod admin;
+pub mod alone;
 pub mod api;
 pub mod apply;
+pub mod carried;
 pub mod causes;
 pub mod clock;
 pub mod cluster;
@@ -18,10 +20,12 @@ pub mod failpoint;
 pub mod flush;
 pub mod handle;
 pub mod image;
+pub mod import;
 pub mod inbox;
 pub mod kv;
 pub mod lease;
 pub mod metrics;
+pub mod offline;
 pub mod program;
 pub mod progress;
 pub mod recover;
@@ -32,5 +36,4 @@ pub mod telemetry;
 pub mod threads;
 pub mod training;
 pub mod transport;
-pub mod urls;
 pub mod watch;

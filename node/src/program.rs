@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::IsTerminal;
 use std::num::NonZero;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::causes::with_causes;
 use crate::config::{Asked, Config};
+use crate::offline::{self, Defragmented};
 use crate::recover::Ground;
 use crate::server::Server;
 use crate::training::Planted;
@@ -35,6 +37,7 @@ pub fn run(
             print!("{text}");
             return ExitCode::SUCCESS;
         }
+        Ok(Asked::Defragment(data_dir)) => return defragment(&ground, &data_dir),
         Err(error) => {
             eprintln!("raft-node: {error}");
             return ExitCode::from(error.exit_code);
@@ -66,6 +69,22 @@ pub fn run(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("raft-node: {}", with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Defragments a data directory on which no member runs; returns the exit code.
+fn defragment(ground: &Ground, data_dir: &Path) -> ExitCode {
+    match offline::defragment(ground, data_dir) {
+        Ok(Defragmented { before, after }) => {
+            let dir = data_dir.display();
+            println!("Finished defragmenting {dir}: {before} bytes before, {after} bytes now");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let (dir, why) = (data_dir.display(), with_causes(&error));
+            eprintln!("raft-node: failed to defragment {dir}: {why}");
             ExitCode::FAILURE
         }
     }

@@ -15,7 +15,7 @@ use crate::failpoint::{Failpoint, hit};
 use crate::kv::{Loader, Store, Table};
 use crate::storage::wal::{self, Wal, WalError, WalOptions};
 use crate::storage::{
-    Applied, DataDirectory, DirectoryError, Disk, Identity, Mark, Metadata, RealDisk, State,
+    Applied, DataDirectory, DirectoryError, Disk, Identity, Mark, Metadata, Put, RealDisk, State,
     StateError, StateOptions,
 };
 
@@ -163,6 +163,11 @@ pub enum Beginning {
     },
 }
 
+/// Whether there is a log in a data directory, whatever is in it.
+pub fn has_log(disk: &Arc<dyn Disk>, directory: &DataDirectory) -> Result<bool, RecoverError> {
+    Ok(Wal::exists(&**disk, directory.wal_dir())?)
+}
+
 /// Whether a data directory was used before. What a first start that was cut short left behind
 /// is removed; nobody was promised anything yet.
 pub fn is_used(
@@ -193,8 +198,7 @@ pub fn is_used(
     }
 }
 
-/// Writes what a member begins with: the log first, so that a state without a log always means
-/// that a log was lost.
+/// Writes what a member begins with.
 pub fn begin(
     disk: &Arc<dyn Disk>,
     directory: &DataDirectory,
@@ -203,7 +207,7 @@ pub fn begin(
     options: Options,
 ) -> Result<(), RecoverError> {
     let mut conf_state = ConfState::default();
-    let (members, point) = match beginning {
+    let (members, Mark { index, term }) = match beginning {
         Beginning::New { members } => {
             conf_state.set_voters(members.voters().iter().map(|id| id.0).collect());
             let count = members.members().count() as u64;
@@ -211,6 +215,53 @@ pub fn begin(
         }
         Beginning::Join { members } => (members, Mark { index: Index(0), term: Term(0) }),
     };
+    let applied = Applied { index, term, conf_state };
+    begin_from(disk, directory, identity, &applied, options, |put| Ok(put(&members.rows())?))
+}
+
+/// Writes a log that begins at `applied`, and a state of the changes that `fill` gives: the log
+/// first, so that a state without a log always means that a log was lost.
+pub fn begin_from<E: From<RecoverError>>(
+    disk: &Arc<dyn Disk>,
+    directory: &DataDirectory,
+    identity: Identity,
+    applied: &Applied,
+    options: Options,
+    fill: impl FnOnce(Put<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    begin_log(disk, directory, identity, applied.into(), options)?;
+    let dir = directory.member_dir();
+    let created = State::create_from(disk, dir, identity, applied, options.state, |put| {
+        fill(put).map_err(Begun::Fill)
+    });
+    match created {
+        Ok(state) => drop(state),
+        Err(Begun::Fill(error)) => return Err(error),
+        Err(Begun::State(error)) => return Err(RecoverError::from(error).into()),
+    }
+    hit(Failpoint::StateCreated);
+    Ok(())
+}
+
+/// Why a state was not created.
+enum Begun<E> {
+    State(StateError),
+    Fill(E),
+}
+
+impl<E> From<StateError> for Begun<E> {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+fn begin_log(
+    disk: &Arc<dyn Disk>,
+    directory: &DataDirectory,
+    identity: Identity,
+    point: Mark,
+    options: Options,
+) -> Result<(), RecoverError> {
     let Identity { cluster_id, member_id } = identity;
     let metadata = Metadata { cluster_id, member_id, boot: 0 };
     let mut wal = Wal::create(disk, directory.wal_dir(), metadata, options.wal)?;
@@ -227,10 +278,6 @@ pub fn begin(
     }
     wal.close()?;
     hit(Failpoint::LogClosed);
-    let applied = Applied { index: point.index, term: point.term, conf_state };
-    let dir = directory.member_dir();
-    drop(State::create(disk, dir, identity, &applied, &members.rows(), options.state)?);
-    hit(Failpoint::StateCreated);
     Ok(())
 }
 

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //!   bind every port ─► open or begin the data ─► threads ─► peers ─► clients ─► publish
-//!   stop: refuse clients ─► end the replica ─► drain apply, flush ─► seal the log
+//!   stop: refuse clients ─► end the replica ─► drain apply, flush ─► seal the log ─► copy the keys
 //! ```
 
+mod copies;
+mod outcasts;
+mod second_bootstrap;
 mod snapshots;
 
 use std::io;
@@ -21,11 +24,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alone::{self, AloneError, CutOff};
 use crate::api::{self, Dispatch, Face, LeaseIds, Limits};
 use crate::apply::{self, Apply};
 use crate::causes::with_causes;
 use crate::clock::{Clock, RealClock};
-use crate::cluster::{InitialClusterError, Membership, cluster_id};
+use crate::cluster::{InitialClusterError, Member, Membership, cluster_id};
 use crate::compactor;
 use crate::config::{Config, ETCD_VERSION, InitialState};
 use crate::consensus::waiters::Waiters;
@@ -33,6 +37,7 @@ use crate::consensus::{Driver, Log, Settings};
 use crate::corruption;
 use crate::flush::{self, Flush};
 use crate::handle::{Glance, Handle};
+use crate::import::{self, ImportError};
 use crate::inbox::Input;
 use crate::kv::{HashKv, Op, ReadError};
 use crate::lease::Lessor;
@@ -49,9 +54,11 @@ use crate::transport::Packet;
 use crate::transport::bulk::{self, Hasher, Receiver};
 use crate::transport::handshake::{self, Dial};
 use crate::transport::links::{LinkNews, TcpLinks};
-use crate::transport::listener::{Inbox, Listener};
-use crate::urls::Url;
+use crate::transport::listener::{Inbox, Listener, Outcasts};
 use crate::watch::WatchHub;
+use copies::Copies;
+use node_identity::urls::Url;
+use outcasts::{CalledOff, refuse_while_others_live};
 use snapshots::{Arrivals, Departures, Newest};
 
 /// Inputs that may wait for the replica. When full, clients are told so and peers wait.
@@ -69,12 +76,28 @@ pub enum ServerError {
     /// The data cannot be used.
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    /// What `snapshot restore` has made cannot be taken over.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// It cannot go on alone.
+    #[error(transparent)]
+    Alone(#[from] AloneError),
+    /// It is not alone.
+    #[error(
+        "--force-new-cluster is refused: member {} {} of this cluster answers at {url}. With it \
+         alive there would be two clusters under one id. End it and take its data directory away, \
+         or leave this flag and restore a snapshot, which begins a new cluster",
+        member.id, member.name
+    )]
+    StillAlive {
+        /// Who answered.
+        member: Box<Member>,
+        /// Where.
+        url: String,
+    },
     /// The first members are not as they must be.
     #[error(transparent)]
     InitialCluster(#[from] InitialClusterError),
-    /// This version cannot do what a flag asks for.
-    #[error("{0}")]
-    NotServed(&'static str),
     /// Nobody of the running cluster could be asked.
     #[error(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the \
@@ -92,6 +115,20 @@ pub enum ServerError {
     NotAdded {
         /// This member's peer URLs.
         urls: Vec<String>,
+    },
+    /// It is a member that has run already, and its disk is empty.
+    #[error(
+        "member {id} has already been bootstrapped: {} of this cluster knows it, and the data \
+         directory is empty. What it had promised was on the disk that it lost, so it cannot be \
+         the same member any more: remove it with `etcdctl member remove {id}`, add it again with \
+         `etcdctl member add`, and start it with --initial-cluster-state existing",
+        peer.name
+    )]
+    AlreadyBootstrapped {
+        /// The member.
+        id: MemberId,
+        /// Who knows it.
+        peer: Box<Member>,
     },
     /// `--initial-cluster` names more or fewer members than there are.
     #[error(
@@ -149,6 +186,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     ended: oneshot::Receiver<Result<Wal, Fatal>>,
     clock: Arc<dyn Clock>,
+    copies: Copies,
 }
 
 /// The ports of a node, bound before anything is written.
@@ -190,14 +228,9 @@ impl Server {
         if planted.has(Break::TokenIgnored) {
             config.initial_cluster_token.clear();
         }
-        if config.force_new_cluster {
-            return Err(ServerError::NotServed(
-                "--force-new-cluster is not served by this version; start without it",
-            ));
-        }
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
         let ports = Ports::bind(&config)?;
-        let opened = open(&config, &*clock, ground).await?;
+        let (opened, cut_off) = open(&config, &*clock, ground).await?;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let mut assembly = Assembly::new(&config, planted, opened, clock.clone(), &tasks, &stop)?;
@@ -215,12 +248,14 @@ impl Server {
             Arc::new(Arrivals { state: state.clone(), replica: inbox.clone() });
         let hasher = Hashes { handle: handle.clone(), alarm: alarm.clone() };
         let hasher: Arc<dyn Hasher> = Arc::new(hasher);
+        let outcasts: Arc<dyn Outcasts> = Arc::new(CalledOff { cut_off, alarm: alarm.clone() });
         for socket in ports.peers {
             let listener = Listener {
                 identity: identity.clone(),
                 inbox: ReplicaInbox(inbox.clone()),
                 snapshots: receiver.clone(),
                 hasher: hasher.clone(),
+                outcasts: outcasts.clone(),
                 reads_on: replica_runtime.clone(),
                 metrics: metrics.clone(),
                 tasks: tasks.clone(),
@@ -231,6 +266,8 @@ impl Server {
             tasks.spawn(listener.run(socket));
         }
 
+        let copies =
+            Copies::new(state.clone(), &config.data_dir, config.snapshot_count, alarm.clone());
         let face = Arc::new(Face {
             handle: handle.clone(),
             watches: hub,
@@ -273,6 +310,8 @@ impl Server {
             let served = api::serve(socket, router, metrics.clone(), stop.clone(), DRAIN);
             tasks.spawn(served);
         }
+        let (keeping, copies_stop) = (copies.clone().keep(handle.clone()), stop.clone());
+        tasks.spawn(async move { copies_stop.run_until_cancelled(keeping).await });
         // etcd's own words: harnesses wait for them.
         tracing::info!(member = %identity.member, cluster = %identity.cluster,
             "ready to serve client requests");
@@ -290,6 +329,7 @@ impl Server {
             threads,
             ended: wait,
             clock,
+            copies,
         })
     }
 
@@ -341,7 +381,9 @@ impl Server {
             }
         });
         joined.await.map_err(|_| ServerError::Vanished)?;
-        ended?.close().map_err(|error| Fatal::from(error).into())
+        ended?.close().map_err(Fatal::from)?;
+        self.copies.write().await;
+        Ok(())
     }
 }
 
@@ -354,20 +396,32 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> ServerError {
 }
 
 /// Opens the data directory, or fills a new one.
-async fn open(config: &Config, clock: &dyn Clock, ground: Ground) -> Result<Opened, ServerError> {
+async fn open(
+    config: &Config,
+    clock: &dyn Clock,
+    ground: Ground,
+) -> Result<(Opened, CutOff), ServerError> {
     let Ground { disk, options } = ground;
     let directory = DataDirectory::lock(&*disk, &config.data_dir).map_err(RecoverError::from)?;
-    if !recover::is_used(&disk, &directory, options)? {
+    import::take_over(&disk, &config.data_dir, &directory, options)?;
+    let was_used = recover::is_used(&disk, &directory, options)?;
+    if !was_used {
         let (identity, beginning) = begin(config).await?;
         tracing::info!(member = %identity.member_id, cluster = %identity.cluster_id,
             "begins with an empty data directory");
         recover::begin(&disk, &directory, identity, &beginning, options)?;
     }
-    let opened = recover::open(&disk, &directory, clock.wall_millis(), options)?;
+    let mut opened = recover::open(&disk, &directory, clock.wall_millis(), options)?;
+    let cut_off = if config.force_new_cluster && was_used {
+        refuse_while_others_live(config, &opened).await?;
+        alone::cut_others_off(&mut opened, directory.member_dir())?
+    } else {
+        CutOff::read(directory.member_dir())?.but(&opened.recovered.membership)
+    };
     // The lock is held as long as the process lives.
     std::mem::forget(directory);
     warn_of_other_flags(config, opened.metadata.cluster_id);
-    Ok(opened)
+    Ok((opened, cut_off))
 }
 
 /// Flags that describe another cluster than the one on the disk are ignored, as by etcd, but not
@@ -393,6 +447,7 @@ async fn begin(config: &Config) -> Result<(Identity, Beginning), ServerError> {
             let cluster_id = cluster_id(first.iter().map(|member| member.id));
             let own = first.iter().find(|member| member.name == config.name);
             let member_id = own.expect("the configuration checked it").id;
+            second_bootstrap::refuse(config, &first, (cluster_id, member_id)).await?;
             let members = Membership::bootstrap(first);
             Ok((Identity { cluster_id, member_id }, Beginning::New { members }))
         }
@@ -490,6 +545,7 @@ impl Assembly {
             TraceEvent::Started { boot: metadata.boot, last: wal.last_index(), applied: applied.0 };
         let lessor = Arc::new(Mutex::new(Lessor::new(recovered.store.lease_terms())));
         let hub = WatchHub::new(recovered.store.revision());
+        let restored = recovered.store.restored();
         let store = Arc::new(RwLock::new(recovered.store));
         let membership = Arc::new(RwLock::new(recovered.membership));
         let metrics = Arc::new(Metrics::new(member, cluster));
@@ -502,6 +558,7 @@ impl Assembly {
             name: config.name.clone(),
             cluster,
             etcd_version: ETCD_VERSION.to_owned(),
+            restored,
         };
         let telemetry = Telemetry::new(speaker, Status::default_at(clock.now_micros()));
         telemetry.trace(started, clock.now_micros());
@@ -575,6 +632,7 @@ impl Assembly {
             member,
             tick_micros: u32::try_from(config.tick.as_micros()).unwrap_or(u32::MAX),
             election_ticks: config.election_ticks,
+            heartbeat_ticks: config.heartbeat_ticks,
             snapshot_count: config.snapshot_count,
             catchup_entries: config.snapshot_catchup_entries,
             strict_reconfig_check: config.strict_reconfig_check,

@@ -24,7 +24,7 @@ use std::{
 
 use node_protocol::{
     ClusterId, MemberId, Status, TelemetryFrame, TraceEvent,
-    telemetry::{TELEMETRY_VERSION, Traced},
+    telemetry::{Restored, TELEMETRY_VERSION, Traced},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -65,6 +65,8 @@ pub struct Speaker {
     pub cluster: ClusterId,
     /// The etcd version it reports to clients.
     pub etcd_version: String,
+    /// What its cluster began with, if it was restored from a snapshot.
+    pub restored: Option<Restored>,
 }
 
 /// Where a member speaks. Cheap to clone.
@@ -213,10 +215,19 @@ impl Reader {
     pub async fn next(&mut self) -> TelemetryFrame {
         if !self.said_hello {
             self.said_hello = true;
-            let Speaker { member, name, cluster, etcd_version } = self.shared.speaker.clone();
+            let Speaker { member, name, cluster, etcd_version, restored } =
+                self.shared.speaker.clone();
             let pid = std::process::id();
             let version = TELEMETRY_VERSION;
-            return TelemetryFrame::Hello { version, member, name, cluster, etcd_version, pid };
+            return TelemetryFrame::Hello {
+                version,
+                member,
+                name,
+                cluster,
+                etcd_version,
+                pid,
+                restored,
+            };
         }
         let shared = self.shared.clone();
         loop {
@@ -384,6 +395,7 @@ mod tests {
             name: "m1".into(),
             cluster: ClusterId(2),
             etcd_version: "3.5.0".into(),
+            restored: None,
         };
         Telemetry::new(speaker, status(0, 0, 1))
     }

@@ -11,6 +11,7 @@ fn the_house_stands() {
             ("threads", 7),
             ("api", 7),
             ("admin", 7),
+            ("alone", 7),
             ("replica", 6),
             ("apply", 6),
             ("flush", 6),
@@ -18,6 +19,8 @@ fn the_house_stands() {
             ("handle", 5),
             ("inbox", 4),
             ("corruption", 4),
+            ("import", 4),
+            ("offline", 4),
             ("transport", 3),
             ("consensus", 3),
             ("recover", 3),
@@ -32,10 +35,10 @@ fn the_house_stands() {
             ("telemetry", 2),
             ("training", 2),
             ("kv", 1),
+            ("carried", 2),
             ("causes", 0),
             ("clock", 0),
             ("failpoint", 0),
-            ("urls", 0),
         ],
     );
 }

@@ -76,12 +76,17 @@ fn is_operation_of_the_cluster(command: &Command) -> bool {
         | Command::AddMember { .. }
         | Command::PromoteMember { .. }
         | Command::RemoveMember { .. }
-        | Command::TransferLeadership { .. } => true,
+        | Command::TransferLeadership { .. }
+        | Command::DamageSnapshot { .. }
+        | Command::Type { .. } => true,
         Command::SetWorkload { .. }
         | Command::SetWatches { .. }
+        | Command::SetBackups { .. }
         | Command::Put { .. }
         | Command::Get { .. }
         | Command::Invoke { .. }
+        | Command::Hint
+        | Command::FinishDrill
         | Command::ReadBack => false,
     }
 }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lab_protocol::node_protocol::{Role, Term, TraceEvent};
 use lab_protocol::{
-    Command, Event, LabState, Link, LinkCondition, MemberNo, Numbered, Process, Standing,
+    Command, Event, LabState, Link, LinkCondition, MemberNo, MemberState, Numbered, Process,
+    Standing,
 };
 
+use crate::convergence;
 use crate::history::Moment;
 
 /// A fold of the events that tell of members and links.
@@ -37,6 +39,7 @@ impl Cluster {
             numbered.event,
             Event::RunStarted { .. }
                 | Event::MemberAdded { .. }
+                | Event::Seated { .. }
                 | Event::Process { .. }
                 | Event::Identified { .. }
                 | Event::Status { .. }
@@ -49,7 +52,7 @@ impl Cluster {
                 self.members = members.iter().map(|plan| (plan.member, false)).collect();
                 self.founders = self.members.keys().copied().collect();
             }
-            Event::MemberAdded { plan, .. } => {
+            Event::MemberAdded { plan, .. } | Event::Seated { plan } => {
                 self.members.insert(plan.member, false);
             }
             Event::Process { member, process } => {
@@ -108,7 +111,7 @@ impl Cluster {
         self.members.keys().copied().filter(|&member| match self.standing(member) {
             Standing::Voter => true,
             Standing::Unknown => self.founders.contains(&member),
-            Standing::Learner | Standing::Removed => false,
+            Standing::Learner | Standing::Removed | Standing::Elsewhere => false,
         })
     }
 
@@ -123,7 +126,35 @@ impl Cluster {
     /// Whether more than half of all members are up.
     pub(crate) fn majority_is_up(&self) -> bool {
         let up = self.members().filter(|&member| self.is_up(member)).count();
-        up > self.members().count() / 2
+        // Whom a restored cluster counts may not have begun yet.
+        up > self.members().count().max(self.roster.configuration.voters.len()) / 2
+    }
+
+    /// How many voters more may fail before a quorum is missing; below 0, one is missing now.
+    ///
+    /// A voter counts while its process runs and has said something since it began. Of those that
+    /// one of them hears and is heard by, the most count.
+    pub(crate) fn tolerance(&self) -> i64 {
+        let counts = self.roster.configuration.voters.len();
+        let (counts, standing) = match counts {
+            0 => (self.founders.len(), Standing::Unknown),
+            _ => (counts, Standing::Voter),
+        };
+        let working: BTreeSet<_> = (self.roster.members.iter())
+            .filter(|(_, member)| member.standing == standing && convergence::is_heard(member))
+            .map(|(&no, _)| no)
+            .collect();
+        let circle = |no: &MemberNo| self.circle(*no).intersection(&working).count();
+        let most = working.iter().map(circle).max().unwrap_or(0);
+        let signed = |count: usize| i64::try_from(count).expect("members are few");
+        signed(most) - signed(counts / 2 + 1)
+    }
+
+    /// How many have a vote, and those of them that have a place, with what is known of each.
+    pub(crate) fn voters(&self) -> (usize, Vec<(MemberNo, &MemberState)>) {
+        let seated = self.roster.members.iter().map(|(&no, member)| (no, member));
+        let seated = seated.filter(|(_, member)| member.standing == Standing::Voter).collect();
+        (self.roster.configuration.voters.len(), seated)
     }
 
     /// The one that says it leads in the highest term.

@@ -1,19 +1,24 @@
 //! When a cluster is whole again: everybody is up, follows one leader, and has all of its log.
 
 use lab_protocol::node_protocol::Role;
-use lab_protocol::{LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing};
+use lab_protocol::{
+    LabState, Link, LinkCondition, LinkState, MemberNo, MemberState, Process, Standing,
+};
 
 /// The leader that everybody follows, when every process is up and every link delivers.
 ///
-/// Everybody is who takes part: nothing is asked of a member that was removed. A picture that a
-/// member gave before its process started anew does not count.
+/// Everybody is who is in the configuration: nothing is asked of a member that was removed, nor of
+/// one that another cluster left behind. A picture that a member gave before its process started
+/// anew does not count.
 pub fn agreed(state: &LabState) -> Option<MemberNo> {
-    let whole = !state.members.is_empty()
-        && state.taking_part().all(|(_, member)| is_heard(member))
-        && state
-            .links
-            .iter()
-            .all(|(link, now)| now.condition != LinkCondition::Cut || is_gone(state, *link));
+    let everybody = state.everybody()?;
+    let takes_part = |end| everybody.iter().any(|(no, _)| *no == end);
+    let is_cut = |(link, now): (&Link, &LinkState)| {
+        now.condition == LinkCondition::Cut && takes_part(link.from) && takes_part(link.to)
+    };
+    let whole = !everybody.is_empty()
+        && everybody.iter().all(|(_, member)| is_heard(member))
+        && !state.links.iter().any(is_cut);
     let leader = state.leader().filter(|_| whole)?;
     let office = &state.members[&leader];
     let (id, _) = office.id?;
@@ -25,21 +30,14 @@ pub fn agreed(state: &LabState) -> Option<MemberNo> {
                 && (member.id.is_some_and(|(own, _)| own == id) || status.role != Role::Leader)
         })
     };
-    state.taking_part().all(|(_, member)| follows(member)).then_some(leader)
-}
-
-/// Whether one end of a link was removed from the cluster.
-fn is_gone(state: &LabState, link: Link) -> bool {
-    [link.from, link.to].iter().any(|end| {
-        state.members.get(end).is_some_and(|member| member.standing == Standing::Removed)
-    })
+    everybody.iter().all(|(_, member)| follows(member)).then_some(leader)
 }
 
 /// Whether all agree on a leader and every log is equally long, committed and wholly applied.
 pub fn converged(state: &LabState) -> bool {
     let Some(leader) = agreed(state) else { return false };
     let Some(whole) = state.members[&leader].status.as_ref() else { return false };
-    state.taking_part().all(|(_, member)| {
+    state.everybody().into_iter().flatten().all(|(_, member)| {
         member.status.as_ref().is_some_and(|status| {
             status.last == whole.last && status.commit == whole.last && status.applied == whole.last
         })
@@ -57,6 +55,9 @@ pub fn is_heard(member: &MemberState) -> bool {
 pub fn account(state: &LabState) -> String {
     let say = |(no, member): (&MemberNo, &MemberState)| match (&member.process, &member.status) {
         _ if member.standing == Standing::Removed => format!("{no} was removed"),
+        (Process::Up { .. }, _) if member.standing == Standing::Elsewhere => {
+            format!("{no} is a member of another cluster")
+        }
         (Process::Planned, _) => format!("{no} was not started"),
         (Process::Paused { .. }, _) => format!("{no} is paused"),
         (Process::Down { .. }, _) => format!("{no} is down"),

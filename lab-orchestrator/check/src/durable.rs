@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lab_protocol::node_protocol::ClusterId;
 use lab_protocol::{
     Call, CheckResult, Command, Event, KeyRange, LabState, MemberNo, Numbered, Outcome, ReadBack,
     TxnOp, TxnResult,
@@ -9,14 +10,19 @@ use lab_protocol::{
 
 use crate::cluster::Cluster;
 use crate::history::{History, Operation};
+use crate::lineage::Lineage;
 use crate::{Check, Finding, convergence};
 
 /// Each acknowledged put is in the final reads of every member, or was overwritten or deleted by a
 /// write of a later revision.
+///
+/// Of a cluster that was restored, what its snapshot had is expected, not what was written behind
+/// that: see [`LostWrites`](crate::LostWrites).
 #[derive(Clone, Debug)]
 pub struct AckedNotLost {
     at_least: u32,
     history: History,
+    lineage: Lineage,
     cluster: Cluster,
     /// Members read back since the last acknowledged write.
     read: BTreeSet<MemberNo>,
@@ -30,6 +36,7 @@ impl AckedNotLost {
         Self {
             at_least,
             history: History::default(),
+            lineage: Lineage::default(),
             cluster: Cluster::default(),
             read: BTreeSet::new(),
             unreadable: BTreeMap::new(),
@@ -44,7 +51,9 @@ impl AckedNotLost {
             .map(|(key, value, revision)| (key.as_str(), (value.as_str(), *revision)))
             .collect();
         let (mut newest, mut gone) = (BTreeMap::new(), Vec::new());
-        for operation in self.history.iter() {
+        let ceilings = self.lineage.of_member(read.member).map(|of| self.lineage.ceilings(of));
+        let ceilings = ceilings.unwrap_or_default();
+        for operation in self.history.iter().filter(|one| self.lineage.has(&ceilings, one)) {
             written(operation, &mut newest, &mut gone);
         }
         let may_be_gone = |key: &str, since: i64| {
@@ -139,6 +148,7 @@ fn written<'a>(
 impl Check for AckedNotLost {
     fn observe(&mut self, numbered: &Numbered) {
         self.history.observe(numbered);
+        self.lineage.observe(numbered, &self.history);
         self.cluster.observe(numbered);
         match &numbered.event {
             Event::RunStarted { .. } => {
@@ -191,13 +201,27 @@ pub struct MembersEqual {
     cluster: Cluster,
     /// The last reading of each member, and its event.
     last: BTreeMap<MemberNo, (u64, ReadBack)>,
+    clusters: BTreeMap<MemberNo, ClusterId>,
     broken: Option<(String, Vec<u64>)>,
 }
 
 impl MembersEqual {
+    /// Members that do not belong to one cluster.
+    fn strangers(&self) -> Option<String> {
+        let mut clusters = self.cluster.members().filter_map(|member| {
+            self.last.get(&member)?;
+            Some((member, *self.clusters.get(&member)?))
+        });
+        let (one, cluster) = clusters.next()?;
+        let (two, other) = clusters.find(|(_, other)| *other != cluster)?;
+        Some(format!("{one} is a member of the cluster {cluster}, {two} of {other}"))
+    }
+
     fn compare(&self, seq: u64, read: &ReadBack) -> Option<(String, Vec<u64>)> {
+        let of = |member| self.clusters.get(&member);
         let same_round = |other: &&(u64, ReadBack)| {
             other.1.member != read.member
+                && of(other.1.member) == of(read.member)
                 && other.1.failed.is_empty()
                 && other.1.hash.0 == read.hash.0
         };
@@ -231,6 +255,9 @@ impl Check for MembersEqual {
         self.cluster.observe(numbered);
         match &numbered.event {
             Event::RunStarted { .. } => self.last.clear(),
+            Event::Identified { member, cluster, .. } => {
+                self.clusters.insert(*member, *cluster);
+            }
             Event::ReadBack(read) => {
                 if self.broken.is_none() && read.failed.is_empty() {
                     self.broken = self.compare(numbered.seq, read);
@@ -247,6 +274,8 @@ impl Check for MembersEqual {
         let failed = self.last.values().find(|(_, read)| !read.failed.is_empty());
         let finding = if let Some((why, evidence)) = &self.broken {
             Finding::invalid(why.clone(), evidence.as_slice())
+        } else if let Some(why) = self.strangers() {
+            Finding::invalid(why, [])
         } else if let Some((_, read)) = failed {
             Finding::unknown(format!("{} was not read back: {}", read.member, read.failed))
         } else if let Some(member) = missing {

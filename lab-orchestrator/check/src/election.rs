@@ -6,24 +6,22 @@ use lab_protocol::node_protocol::{Role, Term, TraceEvent};
 use lab_protocol::{CheckResult, Event, MemberNo, Numbered};
 
 use crate::cluster::Cluster;
+use crate::logs::ByCluster;
 use crate::{Check, Finding};
 
 /// At most one leader in each term (Raft paper figure 3, *election safety*).
 #[derive(Clone, Debug, Default)]
 pub struct ElectionSafety {
     /// Who led in which term, and the event that says so.
-    leaders: BTreeMap<Term, (MemberNo, u64)>,
+    leaders: ByCluster<BTreeMap<Term, (MemberNo, u64)>>,
     elections: usize,
     broken: Option<(Term, MemberNo, MemberNo, [u64; 2])>,
 }
 
 impl Check for ElectionSafety {
     fn observe(&mut self, numbered: &Numbered) {
+        self.leaders.observe(numbered);
         let (member, term) = match &numbered.event {
-            Event::RunStarted { .. } => {
-                self.leaders.clear();
-                return;
-            }
             Event::Trace { member, traced } => match traced.event {
                 TraceEvent::Became { role: Role::Leader, term, .. } => (*member, term),
                 _ => return,
@@ -33,10 +31,11 @@ impl Check for ElectionSafety {
             }
             _ => return,
         };
-        match self.leaders.get(&term) {
+        let leaders = self.leaders.of(member);
+        match leaders.get(&term) {
             None => {
                 self.elections += 1;
-                self.leaders.insert(term, (member, numbered.seq));
+                leaders.insert(term, (member, numbered.seq));
             }
             Some((other, seq)) if *other != member => {
                 self.broken.get_or_insert((term, *other, member, [*seq, numbered.seq]));

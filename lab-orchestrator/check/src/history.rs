@@ -138,6 +138,18 @@ impl History {
         }
     }
 
+    /// A history of operations that are in the order in which they were asked.
+    pub(crate) fn of(operations: Vec<Operation>) -> Self {
+        let mut history = Self { operations, strays: BTreeMap::new() };
+        for place in 0..history.operations.len() {
+            let op = history.operations[place].op;
+            if history.expected(op) != Some(place) {
+                history.strays.insert(op, place);
+            }
+        }
+        history
+    }
+
     /// In the order in which they were asked.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Operation> {
         self.operations.iter()

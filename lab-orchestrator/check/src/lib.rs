@@ -22,9 +22,14 @@
 //! | `clients` | reads, reconnections and load while members are dead |
 //! | `gap` | writes sent while nobody led |
 //! | `lease` | leases live their time |
+//! | `lineage` | which cluster came of which, after a restore |
+//! | `membership` | who has a vote at the end, what could still fail, who led on, who began anew |
 //! | `quorum` | nothing is written without a majority, stale reads are answered |
 //! | `partition` | a cut-off leader resigns and its tail is truncated |
 //! | `bootstrap` | what a failed bootstrap cost |
+//! | `score` | what a drill is worth |
+//! | `recovery` | what a recovery lost, whose the cluster is, whether it serves |
+//! | `backups` | a total loss costs what was written since the last good backup |
 //!
 //! Invariants: no I/O, no clock, no random source; the same events give the same words; memory
 //! grows with the operations of a run only. A new cluster (*start over*) begins a new history:
@@ -33,6 +38,7 @@
 //! Left out on purpose: searching for an order of operations. The cluster gives every write its
 //! revision, so the order is known and checking it is exact. The tests search, for a second opinion.
 
+mod backups;
 mod bootstrap;
 mod clients;
 mod cluster;
@@ -43,15 +49,20 @@ mod election;
 mod gap;
 mod history;
 mod lease;
+mod lineage;
 mod linear;
 mod log_rules;
 mod logs;
+mod membership;
 mod partition;
 mod quorum;
+mod recovery;
+mod score;
 #[cfg(test)]
 mod script;
 mod watch;
 
+pub use backups::BackupsBoundLoss;
 pub use bootstrap::BootstrapMeasured;
 pub use clients::{LoadPerSurvivor, OnlyDeadMembersClients, ReadsSucceed, ReconnectsAtMost};
 pub use commit_rules::{LeaderCompleteness, StateMachineSafety};
@@ -61,8 +72,13 @@ pub use gap::{ShortDeadlineEndsUnknown, WriteInElectionCompletes};
 pub use lease::{LeaseExtended, LeaseNotEarly};
 pub use linear::Linearizable;
 pub use log_rules::{LeaderAppendOnly, LogMatching};
+pub use membership::{LeadershipHandedOver, Restarted, ToleranceKept, Voters};
 pub use partition::{MinorityLeaderLeavesOffice, MinorityTailTruncated};
 pub use quorum::{SerializableReadsAnswer, WritesStopWithoutQuorum};
+pub use recovery::{
+    IdentityChanged, IdentityKept, LostWrites, NobodyEndedByItself, WatchesSee, WritesResumed,
+};
+pub use score::Scorer;
 pub use watch::WatchGuarantees;
 
 use lab_protocol::scenario::Scenario;
@@ -104,6 +120,17 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
         leader_completeness,
         state_machine_safety,
         watch_guarantees,
+        lost_writes,
+        identity_changed,
+        identity_kept,
+        writes_resumed,
+        watches_see,
+        nobody_ended_by_itself,
+        backups_bound_loss,
+        voters,
+        tolerance_kept,
+        leadership_handed_over,
+        restarted,
     } = &scenario.checks;
     let election_timeout = scenario.cluster.election_timeout();
     let mut checks: Vec<Box<dyn Check>> = Vec::new();
@@ -137,6 +164,17 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
     add(leader_completeness.map(|_| Box::new(LeaderCompleteness::default()) as _));
     add(state_machine_safety.map(|_| Box::new(StateMachineSafety::default()) as _));
     add(watch_guarantees.map(|p| Box::new(WatchGuarantees::new(p.at_least)) as _));
+    add(lost_writes.map(|p| Box::new(LostWrites::new(p.at_most)) as _));
+    add(identity_changed.map(|_| Box::new(IdentityChanged::default()) as _));
+    add(identity_kept.map(|_| Box::new(IdentityKept::default()) as _));
+    add(writes_resumed.map(|p| Box::new(WritesResumed::new(p.at_least)) as _));
+    add(watches_see.map(|p| Box::new(WatchesSee::new(p.at_least)) as _));
+    add(nobody_ended_by_itself.map(|_| Box::new(NobodyEndedByItself::default()) as _));
+    add(backups_bound_loss.map(|p| Box::new(BackupsBoundLoss::new(p.at_least)) as _));
+    add(voters.as_ref().map(|p| Box::new(Voters::new(p)) as _));
+    add(tolerance_kept.map(|p| Box::new(ToleranceKept::new(p.at_least)) as _));
+    add(leadership_handed_over.map(|_| Box::new(LeadershipHandedOver::default()) as _));
+    add(restarted.map(|p| Box::new(Restarted::new(p.since_step)) as _));
     checks
 }
 

@@ -222,6 +222,23 @@ impl Script {
         })))
     }
 
+    pub(crate) fn identified(self, member: u8, id: u64, cluster: u64) -> Self {
+        let (id, cluster) = (MemberId(id), ClusterId(cluster));
+        self.then(Event::Identified { member: MemberNo(member), id, cluster })
+    }
+
+    /// A member begins in a cluster that was restored.
+    pub(crate) fn restored(self, member: u8, (id, cluster): (u64, u64), snapshot: i64) -> Self {
+        let (of, began_at) = (ClusterId(cluster), snapshot);
+        let member_no = MemberNo(member);
+        let told = Event::Restored { member: member_no, cluster: of, revision: snapshot, began_at };
+        self.then(told).identified(member, id, cluster)
+    }
+
+    pub(crate) fn answered_by(self, op: u64, cluster: u64) -> Self {
+        self.then(Event::AnsweredBy { op: OpId(op), cluster: ClusterId(cluster) })
+    }
+
     pub(crate) fn step(self, number: u32) -> Self {
         self.then(Event::Step { number, text: String::new() })
     }

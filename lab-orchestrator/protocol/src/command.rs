@@ -64,6 +64,18 @@ pub enum Command {
     RemoveMember { member: MemberNo },
     /// Asks the leader to hand over to this member.
     TransferLeadership { to: MemberNo },
+    /// Carries out a line as the terminal takes it: a tool, a member's start, or a command for
+    /// files; [`crate::Event::Said`] tells what it said.
+    Type { line: String },
+    /// Asks for the next hint of the drill that is played; it costs points.
+    Hint,
+    /// Says that the drill that is played is done: it is judged as it was left.
+    FinishDrill,
+    /// Flips one bit in the middle of a file on the desk, as a disk does that rots.
+    DamageSnapshot { name: String },
+    /// Takes a backup so often, restores each for a test with `verify`, and keeps the last good
+    /// ones, instead of what was asked before; 0 ends it. [`crate::Event::Backup`] tells of each.
+    SetBackups { every_millis: u64, keep: u32, verify: bool },
 }
 
 /// Who refuses to hear whom: for each member the members whose messages do not reach it.

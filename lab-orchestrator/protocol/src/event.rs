@@ -6,8 +6,8 @@ use node_protocol::{ClusterId, FrameKind, Index, MemberId, Status, Term, telemet
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, ClientNo, Command, Link, MemberNo, OpId, Outcome, Verdict, WatchId, WatchRequest,
-    WatchResponse, WorkloadSpec,
+    Call, ClientNo, Command, DrillEvent, Link, MemberNo, OpId, Outcome, Score, Verdict, WatchId,
+    WatchRequest, WatchResponse, WorkloadSpec,
 };
 
 /// The engine of a run without processes: a cluster in one thread, with made-up time.
@@ -128,6 +128,103 @@ pub enum Event {
         /// Without a vote.
         learner: bool,
     },
+    /// A line of the terminal has ended.
+    Said(Box<Said>),
+    /// A member told that its cluster was restored from a snapshot.
+    Restored {
+        /// Who told it.
+        member: MemberNo,
+        /// Its cluster.
+        cluster: ClusterId,
+        /// The newest revision of the snapshot; what was written behind it is not in there.
+        revision: i64,
+        /// The cluster's own revision at its beginning: more where revisions were bumped.
+        began_at: i64,
+    },
+    /// An operation that returns next was answered by this cluster, by its header. Told of the first
+    /// that is answered in a run, and of each that another cluster answers than that one.
+    AnsweredBy { op: OpId, cluster: ClusterId },
+    /// Other databases lie on the desk than before, or they have changed: all of them, by name.
+    Snapshots(Vec<SnapshotFile>),
+    /// A drill was scored, behind its verdict.
+    Scored(Box<Score>),
+    /// Somebody took a place in the lab whom the lab did not add: a member whose start was typed.
+    Seated { plan: MemberPlan },
+    /// Something happened to a drill that a person plays.
+    Drill(DrillEvent),
+    /// Backups are taken in another way; every 0 ms is never.
+    BackupsChanged { every_millis: u64, keep: u32, verify: bool },
+    /// What came of a backup.
+    Backup(Backup),
+}
+
+/// A backup on the desk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// Its path on the desk; empty if there is none.
+    pub file: String,
+    /// Its newest revision.
+    pub revision: i64,
+    /// When it was asked for, microseconds of the run; a backup's name says whole seconds, and so
+    /// does this, never too late.
+    pub at_micros: u64,
+    /// What it is good for.
+    pub verdict: BackupVerdict,
+}
+
+/// What a backup is good for.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackupVerdict {
+    /// It is whole, and nobody has restored it.
+    Taken,
+    /// It was restored for a test.
+    Verified,
+    /// It cannot be restored, whatever was said of it before.
+    Damaged { why: String },
+    /// There is none.
+    Failed { why: String },
+}
+
+/// A database file on the desk: what `snapshot save` made, or a copy of a member's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotFile {
+    /// Its path on the desk.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// What its integrity hash says.
+    pub integrity: Integrity,
+    /// As `snapshot status` tells, as are the next two; 0 of a file that cannot be read.
+    pub hash: u32,
+    /// Its newest revision.
+    pub revision: i64,
+    /// Rows in it, those of history included.
+    pub keys: u64,
+}
+
+/// What a database's integrity hash says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Integrity {
+    /// The hash is that of the file.
+    Verified,
+    /// There is none: the file was copied, not saved.
+    NoHash,
+    /// The hash is that of another file, or this is no database: why, in the tool's words.
+    Damaged(String),
+}
+
+/// What a line of the terminal said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The command that it was.
+    pub id: CommandId,
+    /// Its standard output, the last 64 KiB.
+    pub out: String,
+    /// Its standard error, the last 64 KiB.
+    pub errors: String,
+    /// Its exit code; 124 if it took too long and was ended.
+    pub code: i32,
 }
 
 /// What one member holds: a linearizable read of all keys, and the hash of its state.
@@ -189,6 +286,8 @@ pub enum Ended {
     Signal { number: i32 },
     /// It could not be started.
     NotStarted { why: String },
+    /// It ended, and how only whoever started it by hand knows.
+    Unseen,
 }
 
 /// Whether a member's telemetry is heard.

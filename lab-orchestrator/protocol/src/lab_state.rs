@@ -5,8 +5,12 @@
 //!
 //! [`story`] and [`tape`] are parts of the fold: they live in the state and read the rest of it.
 
+pub mod backups;
+pub(crate) mod drill;
+pub mod recovery;
 pub mod story;
 pub mod tape;
+pub mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -16,10 +20,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Event, Feed, Link, LinkCondition, LinkTraffic, MemberNo, MemberPlan, Numbered, Process,
-    WorkloadSpec,
+    SnapshotFile, WorkloadSpec,
 };
+use backups::Backups;
+use drill::DrillState;
+use recovery::Recovery;
 use story::Story;
 use tape::Tape;
+use terminal::Terminal;
 
 /// Entries of a member's log that are remembered in words.
 const BRIEFS: usize = 48;
@@ -51,6 +59,18 @@ pub struct LabState {
     pub tape: Tape,
     /// Who has a vote, by the newest account of a member.
     pub configuration: Configuration,
+    /// What was typed at the terminal.
+    pub terminal: Terminal,
+    /// The clusters that were restored from a snapshot, and its newest revision.
+    pub restored: BTreeMap<ClusterId, i64>,
+    /// The drill that a person plays, or has played.
+    pub drill: Option<DrillState>,
+    /// The databases on the desk, by name.
+    pub snapshots: Vec<SnapshotFile>,
+    /// The lab's own backups, and what would be lost without anything else.
+    pub backups: Backups,
+    /// The clusters of the run, and what each acknowledged.
+    pub recovery: Recovery,
     /// Messages since the last [`Event::Traffic`]: what its next counts will include.
     pub uncounted_messages: u64,
 }
@@ -79,6 +99,8 @@ pub enum Standing {
     Learner,
     /// It was in the configuration and is no longer; it never returns.
     Removed,
+    /// It is of another cluster: one that was there before a restore, or a stranger.
+    Elsewhere,
 }
 
 /// What the lab knows of one member.
@@ -164,6 +186,22 @@ impl LabState {
         self.members.iter().find(|(_, m)| m.id.is_some_and(|(own, _)| own == id)).map(|(&no, _)| no)
     }
 
+    /// Everybody in the configuration, ascending; before one was told, everybody with a place.
+    /// `None` while somebody in it is in no place that is known.
+    pub fn everybody(&self) -> Option<Vec<(MemberNo, &MemberState)>> {
+        let Configuration { cluster, voters, learners } = &self.configuration;
+        if voters.is_empty() {
+            return Some(self.taking_part().collect());
+        }
+        let seated = |(_, member): &(MemberNo, &MemberState)| {
+            member.id.is_some_and(|(id, own)| {
+                own == *cluster && (voters.contains(&id) || learners.contains(&id))
+            })
+        };
+        let all: Vec<_> = self.taking_part().filter(seated).collect();
+        (all.len() == voters.len() + learners.len()).then_some(all)
+    }
+
     /// The members that were not put out of the cluster, ascending.
     pub fn taking_part(&self) -> impl Iterator<Item = (MemberNo, &MemberState)> {
         self.members
@@ -175,14 +213,23 @@ impl LabState {
     /// Takes over the configuration that the leader tells, else the member with the highest term.
     ///
     /// A leader applies a change first; a removed member, and one that was cut off, know an older
-    /// one.
+    /// one. Where members of several clusters run, the cluster that has a leader is meant, else the
+    /// one that most of them belong to.
     fn configure(&mut self) {
-        let told = self
+        let told: Vec<_> = self
             .taking_part()
             .filter(|(_, member)| matches!(member.process, Process::Up { .. }))
             .filter(|(_, member)| member.status_at_micros >= member.process_since_micros)
             .filter_map(|(_, member)| Some((member.id?.1, member.status.as_ref()?)))
             .filter(|(_, status)| !status.voters.is_empty())
+            .collect();
+        let present = told.iter().map(|(cluster, _)| *cluster).max_by_key(|cluster| {
+            let own = || told.iter().filter(|(of, _)| of == cluster);
+            (own().any(|(_, status)| status.role == Role::Leader), own().count())
+        });
+        let told = told
+            .into_iter()
+            .filter(|(cluster, _)| Some(*cluster) == present)
             .max_by_key(|(_, status)| (status.term, status.role == Role::Leader, status.applied));
         let Some((cluster, status)) = told else { return };
         let voters = status.voters.iter().copied().collect();
@@ -190,17 +237,20 @@ impl LabState {
         self.configuration = Configuration { cluster, voters, learners };
         for member in self.members.values_mut() {
             member.standing = match member.id {
+                // The same name and token make the same identity, in whatever cluster.
+                Some((_, own)) if own != cluster => Standing::Elsewhere,
                 Some((id, _)) if self.configuration.voters.contains(&id) => Standing::Voter,
                 Some((id, _)) if self.configuration.learners.contains(&id) => Standing::Learner,
-                Some((_, own)) if own == cluster && member.standing != Standing::Unknown => {
-                    Standing::Removed
-                }
+                Some(_) if member.standing != Standing::Unknown => Standing::Removed,
                 Some(_) | None => Standing::Unknown,
             };
         }
     }
 
     fn fold(&mut self, at_micros: u64, event: &Event) {
+        self.terminal.observe(at_micros, event);
+        DrillState::observe(&mut self.drill, at_micros, event);
+        self.recovery.observe(at_micros, event, &self.terminal);
         match event {
             Event::RunStarted { run, seed, engine, token, members, .. } => {
                 *self = Self {
@@ -246,6 +296,7 @@ impl LabState {
                     member.id = Some((*id, *cluster));
                 }
             }
+            Event::Seated { plan } => self.plan(std::slice::from_ref(plan)),
             Event::Trace { member, traced } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.trace(&traced.event);
@@ -266,7 +317,21 @@ impl LabState {
                 }
             }
             Event::WorkloadChanged { spec } => self.workload = Some(spec.clone()),
-            Event::Asked { .. }
+            Event::Restored { cluster, revision, .. } => {
+                // A new cluster counts on from there; what the old one told is told no more.
+                if !self.restored.contains_key(cluster) {
+                    self.backups.told_revision = *revision;
+                }
+                self.restored.insert(*cluster, *revision);
+            }
+            Event::Snapshots(files) => self.snapshots.clone_from(files),
+            Event::BackupsChanged { .. }
+            | Event::Backup(_)
+            | Event::AnsweredBy { .. }
+            | Event::Scored(_)
+            | Event::Drill(_)
+            | Event::Said(_)
+            | Event::Asked { .. }
             | Event::Done { .. }
             | Event::Refused { .. }
             | Event::TraceLost { .. }
@@ -284,6 +349,7 @@ impl LabState {
             | Event::WatchResumed { .. }
             | Event::RunEnded => {}
         }
+        self.fold_backups(at_micros, event);
     }
 
     /// Makes room for members, and for the links between them and all others.
@@ -443,6 +509,12 @@ mod tests {
         says(&mut state, 3, (Role::Follower, 1), (&[31, 32, 33], &[]));
         assert_eq!(standings(&state)[2], Standing::Voter);
         says(&mut state, 1, (Role::Leader, 2), (&[1, 2, 3], &[]));
-        assert_eq!(standings(&state), [Standing::Voter, Standing::Voter, Standing::Unknown]);
+        assert_eq!(standings(&state), [Standing::Voter, Standing::Voter, Standing::Elsewhere]);
+        // Its URL and token are those of a member here; its cluster is not.
+        let namesake =
+            Event::Identified { member: MemberNo(3), id: MemberId(3), cluster: ClusterId(2) };
+        tell(&mut state, namesake);
+        says(&mut state, 1, (Role::Leader, 2), (&[1, 2, 3], &[]));
+        assert_eq!(standings(&state)[2], Standing::Elsewhere);
     }
 }

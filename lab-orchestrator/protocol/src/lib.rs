@@ -14,6 +14,7 @@
 //! and it builds for wasm.
 
 mod command;
+mod drill;
 mod event;
 mod lab_state;
 mod operation;
@@ -27,19 +28,22 @@ mod watch;
 pub use node_protocol;
 
 pub use command::{Command, Grudge, WorkloadSpec};
+pub use drill::{DrillBrief, DrillEvent, Goal};
 pub use event::{
-    By, CommandId, Ended, Event, Fate, Feed, LinkCondition, LinkTraffic, LostWhy, MemberPlan,
-    Message, Numbered, Process, ReadBack, SIMULATION,
+    Backup, BackupVerdict, By, CommandId, Ended, Event, Fate, Feed, Integrity, LinkCondition,
+    LinkTraffic, LostWhy, MemberPlan, Message, Numbered, Process, ReadBack, SIMULATION, Said,
+    SnapshotFile,
 };
 pub use lab_state::{
-    Applied, Configuration, LabState, LinkState, MemberState, Standing, story, tape,
+    Applied, Configuration, LabState, LinkState, MemberState, Standing, backups, drill::DrillState,
+    recovery, story, tape, terminal,
 };
 pub use operation::{Answer, Call, ClientNo, OpId, Outcome};
 pub use socket::{ClientFrame, DecodeError, LAB_PROTOCOL_VERSION, ServerFrame};
 pub use transaction::{
     Compare, CompareResult, CompareTarget, KeyRange, Row, TxnAnswer, TxnOp, TxnResult,
 };
-pub use verdict::{CheckResult, Judgement, Verdict};
+pub use verdict::{CheckResult, Judgement, Score, Verdict};
 pub use watch::{
     WatchEvent, WatchEventKind, WatchFilter, WatchId, WatchRequest, WatchResponse, WatchTold,
 };

@@ -36,6 +36,19 @@ impl CheckResult {
     }
 }
 
+/// What somebody made of a drill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Score {
+    /// Whether the goal was reached: every check holds.
+    pub won: bool,
+    /// Of a hundred; what was harmed is taken off. A drill that is lost has none.
+    pub points: u32,
+    /// What was taken off, and for what.
+    pub harm: Vec<(String, u32)>,
+    /// What is to be said of it: what went wrong as far as it is known, then what there was to learn.
+    pub debrief: Vec<String>,
+}
+
 /// What a run is found to be: the worst of its checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {

@@ -11,6 +11,7 @@ fn the_house_stands() {
             ("recording", 3),
             ("event", 2),
             ("command", 1),
+            ("drill", 1),
             ("operation", 1),
             ("watch", 1),
             ("scenario", 0),

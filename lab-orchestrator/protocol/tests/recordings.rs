@@ -240,7 +240,77 @@ fn later() -> Vec<Event> {
         asked(Command::PromoteMember { member }),
         asked(Command::RemoveMember { member }),
         asked(Command::TransferLeadership { to: M2 }),
+        asked(Command::Type { line: "ls".into() }),
+        Event::Said(Box::new(Said {
+            id: CommandId(1),
+            out: "o".into(),
+            errors: "e".into(),
+            code: -1,
+        })),
+        Event::Restored { member: M1, cluster: ClusterId(8), revision: 300, began_at: 400 },
+        Event::AnsweredBy { op: OpId(300), cluster: ClusterId(8) },
+        Event::Snapshots(vec![
+            SnapshotFile {
+                name: "a.db".into(),
+                bytes: 300,
+                integrity: Integrity::Verified,
+                hash: 300,
+                revision: 4,
+                keys: 5,
+            },
+            SnapshotFile {
+                name: "b".into(),
+                bytes: 1,
+                integrity: Integrity::Damaged("w".into()),
+                hash: 0,
+                revision: 0,
+                keys: 0,
+            },
+        ]),
+        Event::Scored(Box::new(Score {
+            won: true,
+            points: 90,
+            harm: vec![("h".into(), 10)],
+            debrief: vec!["d".into()],
+        })),
+        Event::Seated {
+            plan: MemberPlan { member: M2, client_url: "c".into(), peer_url: "p".into() },
+        },
+        Event::Asked { id: CommandId(1), by: By::Page, command: Command::Hint },
+        Event::Asked { id: CommandId(1), by: By::Page, command: Command::FinishDrill },
+        Event::Drill(DrillEvent::Told(Box::new(DrillBrief {
+            id: "i".into(),
+            title: "t".into(),
+            brief: "b".into(),
+            fog: scenario::Fog::Operator,
+            millis: 300,
+            hints: 2,
+            hint_points: 5,
+        }))),
+        Event::Drill(DrillEvent::Opened),
+        Event::Drill(DrillEvent::Hinted { number: 1, text: "h".into() }),
+        Event::Drill(DrillEvent::Goals(vec![Goal {
+            check: "c".into(),
+            guards: "g".into(),
+            judgement: Judgement::Unknown,
+            because: "b".into(),
+        }])),
+        Event::Process {
+            member: M1,
+            process: Process::Down { ended: Ended::Unseen, asked: false, wiped: true },
+        },
+        asked(Command::DamageSnapshot { name: "a.db".into() }),
+        asked(Command::SetBackups { every_millis: 300, keep: 2, verify: true }),
+        Event::BackupsChanged { every_millis: 300, keep: 2, verify: true },
+        Event::Backup(backup(BackupVerdict::Taken)),
+        Event::Backup(backup(BackupVerdict::Verified)),
+        Event::Backup(backup(BackupVerdict::Damaged { why: "w".into() })),
+        Event::Backup(backup(BackupVerdict::Failed { why: "w".into() })),
     ]
+}
+
+fn backup(verdict: BackupVerdict) -> Backup {
+    Backup { file: "b.db".into(), revision: 300, at_micros: 400, verdict }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -46,7 +46,18 @@ pub(super) struct Load {
 }
 
 /// Measures one load on these endpoints: connections are spread over them in turn.
+///
+/// Errors: nobody was reached, or nobody answered a single call.
 pub(super) async fn measure(load: Load, endpoints: &[Uri]) -> Result<Figures> {
+    let figures = observe(load, endpoints).await?;
+    if figures.answers == 0 {
+        bail!("get a single answer; {} calls failed", figures.errors);
+    }
+    Ok(figures)
+}
+
+/// As [`measure`], where no answer is an answer too: its latencies are no numbers then.
+pub(super) async fn observe(load: Load, endpoints: &[Uri]) -> Result<Figures> {
     let dialler = Dialler::default();
     let mut connections = Vec::new();
     for number in 0..load.connections {
@@ -66,11 +77,7 @@ pub(super) async fn measure(load: Load, endpoints: &[Uri]) -> Result<Figures> {
     }
     drop(connections);
     dialler.shutdown().await;
-    let figures = all.figures(load.duration.as_secs_f64());
-    if figures.answers == 0 {
-        bail!("get a single answer; {} calls failed", figures.errors);
-    }
-    Ok(figures)
+    Ok(all.figures(load.duration.as_secs_f64()))
 }
 
 async fn client(

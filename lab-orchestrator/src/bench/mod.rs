@@ -14,14 +14,19 @@
 //! A closed loop: each client asks again as soon as it was answered. Percentiles are exact: every
 //! sample is kept.
 //!
+//! Beside it `raft-lab curves` measures what a slower disk, a longer way and more keys come to; its
+//! members are a lab's, whose network can be made slow.
+//!
 //! Left out on purpose: watches, leases, transactions, and an open loop (the lab's workload has
-//! one). No lab stands between the members that are measured.
+//! one). No lab stands between the members that `bench` measures.
 
 mod cluster;
+mod curves;
 mod limits;
 mod load;
 mod run;
 mod samples;
 mod table;
 
+pub use curves::{CurvesArgs, curves};
 pub use run::{BenchArgs, bench};

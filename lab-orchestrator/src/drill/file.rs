@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use lab_protocol::MemberNo;
-use lab_protocol::scenario::{Action, Condition, MemberVerb, Scenario, Span, Target, Verb};
+use lab_protocol::scenario::{
+    Action, Condition, Drill, MemberVerb, Scenario, Span, Step, Target, Verb,
+};
 
 /// A scenario file cannot be performed.
 #[derive(Debug, thiserror::Error)]
@@ -134,24 +136,25 @@ fn complaint(scenario: &Scenario) -> Option<(String, String)> {
             return about(&held.to_string(), why);
         }
     }
-    for step in &scenario.steps {
-        for action in &step.actions {
-            if let Err(why) = names.action(action) {
-                return about(action.text(), why);
-            }
-        }
-        if let Some(condition) = &step.wait_until
-            && let Err(why) = names.condition(condition)
-        {
-            return about(&condition.to_string(), why);
-        }
-        if step.actions.is_empty() && step.wait_until.is_none() && step.hold.is_none() {
-            return about(
-                &step.say,
-                "a step does something (`do`), waits (`wait_until`) or lets time pass (`hold`)"
-                    .into(),
-            );
-        }
+    if let Some(complaint) = complaint_of_steps(&scenario.steps, &mut names) {
+        return Some(complaint);
+    }
+    let checks = scenario.checks.names();
+    let of_drill = |drill| of_drill(drill, &checks, &names);
+    if let Some(complaint) = scenario.drill.as_ref().and_then(of_drill) {
+        return Some(complaint);
+    }
+    let voters = scenario.checks.voters.iter();
+    if let Some(other) = (voters.flat_map(|voters| &voters.without))
+        .find(|target| !matches!(target, Target::Member(_)))
+    {
+        return about(&other.to_string(), "voters are named m1 to m9".into());
+    }
+    if let Some(restarted) = scenario.checks.restarted
+        && !(1..=scenario.steps.len()).contains(&(restarted.since_step as usize))
+    {
+        let why = format!("there is no step {}; steps are counted from 1", restarted.since_step);
+        return about("restarted", why);
     }
     if let Some(measured) = scenario.checks.bootstrap_measured {
         for number in [measured.repair_step, measured.anew_step] {
@@ -166,7 +169,71 @@ fn complaint(scenario: &Scenario) -> Option<(String, String)> {
     None
 }
 
+/// What is wrong with a drill: each of its ways goes on where the scenario's steps end.
+fn of_drill(drill: &Drill, checks: &[&str], names: &Names) -> Option<(String, String)> {
+    let wrong = drill.wrong.iter().map(|wrong| &wrong.steps);
+    let other = drill.other.iter().map(|other| &other.steps);
+    for steps in [&drill.solution, &drill.after].into_iter().chain(other).chain(wrong) {
+        if let Some(complaint) = complaint_of_steps(steps, &mut names.clone()) {
+            return Some(complaint);
+        }
+    }
+    let mut taken = BTreeSet::from(["solution", "nothing"]);
+    let other = drill.other.iter().map(|other| &other.name);
+    for name in other.chain(drill.wrong.iter().map(|wrong| &wrong.name)) {
+        if !taken.insert(name) {
+            return Some((name.clone(), "each way to play has a name of its own".to_owned()));
+        }
+    }
+    for wrong in &drill.wrong {
+        if let Some(name) = wrong.breaks.iter().find(|name| !checks.contains(&name.as_str())) {
+            let checks = checks.join(", ");
+            let why = format!("the drill does not check `{name}`; it checks {checks}");
+            return Some((name.clone(), why));
+        }
+        if wrong.breaks.is_empty() {
+            let why = "a wrong solution breaks a check of the drill".to_owned();
+            return Some((wrong.name.clone(), why));
+        }
+    }
+    None
+}
+
+fn complaint_of_steps(steps: &[Step], names: &mut Names) -> Option<(String, String)> {
+    let about = |words: &str, why: String| Some((words.to_owned(), why));
+    for step in steps {
+        for action in step.actions.iter().chain(step.one_of.iter().flatten()) {
+            if let Err(why) = names.action(action) {
+                return about(action.text(), why);
+            }
+        }
+        if let Some(condition) = &step.wait_until
+            && let Err(why) = names.condition(condition)
+        {
+            return about(&condition.to_string(), why);
+        }
+        let does = !step.actions.is_empty() || !step.one_of.is_empty();
+        if !does && step.wait_until.is_none() && step.hold.is_none() {
+            return about(
+                &step.say,
+                "a step does something (`do`), waits (`wait_until`) or lets time pass (`hold`)"
+                    .into(),
+            );
+        }
+    }
+    None
+}
+
+/// The number of the member that a line starts: `raft-node --name m4 …`.
+fn started(line: &str) -> Option<u8> {
+    let words = line.strip_prefix("raft-node ")?;
+    let name = words.split_once("--name")?.1.trim_start_matches(['=', ' ']);
+    let name = name.split_whitespace().next()?;
+    name.strip_prefix('m')?.parse().ok()
+}
+
 /// The names a scenario has given so far.
+#[derive(Clone)]
 struct Names {
     members: u8,
     targets: BTreeSet<String>,
@@ -196,6 +263,7 @@ impl Names {
             | Target::AFollower
             | Target::Minority { .. }
             | Target::Majority { .. }
+            | Target::Running
             | Target::Rest
             | Target::Named(_) => Ok(()),
         }
@@ -251,7 +319,16 @@ impl Names {
                     self.known(target, false)
                 }
             },
-            Verb::UndoFaults | Verb::StartOver | Verb::ReadBack | Verb::Workload { .. } => Ok(()),
+            Verb::Type { line, .. } => {
+                self.members = self.members.max(started(line).unwrap_or(0));
+                Ok(())
+            }
+            Verb::UndoFaults
+            | Verb::StartOver
+            | Verb::ReadBack
+            | Verb::Workload { .. }
+            | Verb::Backups(_)
+            | Verb::Damage { .. } => Ok(()),
         }
     }
 
@@ -272,6 +349,7 @@ impl Names {
                 | Target::AFollower
                 | Target::Minority { .. }
                 | Target::Majority { .. }
+                | Target::Running
                 | Target::Rest => Err(format!(
                     "`{target}` may be somebody else at every look; wait for members by number, \
                      by a name given with `as`, or for `all`"
@@ -284,6 +362,9 @@ impl Names {
             | Condition::Converged
             | Condition::Voters(_)
             | Condition::Acked(_)
+            | Condition::Backups(_)
+            | Condition::DamagedBackup
+            | Condition::TotalLoss
             | Condition::Answered => Ok(()),
         }
     }
@@ -343,8 +424,9 @@ acked_not_lost = { at_least = 20 }
     #[test]
     fn every_scenario_of_the_repository_is_fine() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-        let mut files: Vec<_> = std::fs::read_dir(folder)
-            .expect("the repository has scenarios")
+        let list = |folder| std::fs::read_dir(folder).expect("the repository has scenarios");
+        let mut files: Vec<_> = list(folder.clone())
+            .chain(list(folder.join("drills")))
             .map(|entry| entry.expect("readable").path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
             .collect();

@@ -29,9 +29,11 @@ mod wait;
 pub use crash::{CrashArgs, crash};
 pub use crash_all::{CrashAllArgs, crash_all};
 pub use file::{FileError, read_scenario};
-pub use perform::{CheckFileArgs, DrillArgs, NodeChoice, check_files, drill, judge_recording};
+pub use perform::{
+    CheckFileArgs, DrillArgs, NodeChoice, check_files, drill, judge_recording, plan,
+};
 pub(crate) use perform::{Signalled, draw_seed, signalled};
 pub use report::{Outcome, Report, judgement_word, table};
-pub(crate) use report::{print_verdict, wants_json};
-pub use runner::{DrillError, Progress, Runner};
+pub(crate) use report::{print_score, print_verdict, wants_json};
+pub use runner::{DrillError, Play, Progress, Runner};
 pub(crate) use teller::Teller;

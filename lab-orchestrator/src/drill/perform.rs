@@ -8,11 +8,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use lab_check::checks_of;
-use lab_protocol::Verdict;
 use lab_protocol::scenario::{Scenario, Span, Target};
+use lab_protocol::{Judgement, Verdict};
 
-use super::report::{print_verdict, wants_json};
-use super::{Outcome, Report, Runner, read_scenario};
+use super::report::{print_report, print_verdict, wants_json};
+use super::{Outcome, Play, Report, Runner, read_scenario};
 use crate::lab::{Lab, LabPlan};
 use crate::record::{self, Recorder};
 use crate::workload;
@@ -64,6 +64,17 @@ pub struct DrillArgs {
     /// can be shown again with `raft-lab replay`.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
+    /// Who plays where a scenario is a drill: `solution`, `nothing`, or the name of a wrong solution
+    /// in the file.
+    #[arg(long, value_name = "WHO", default_value = "solution")]
+    pub play: String,
+    /// Play each drill in every way: won by its solution, lost without it, and lost with each wrong
+    /// one, whose reason is told.
+    #[arg(long, conflicts_with = "play")]
+    pub every_way: bool,
+    /// The same with its solution and without one only.
+    #[arg(long, conflicts_with_all = ["play", "every_way"])]
+    pub both_ways: bool,
     /// Print the reports as JSON (also when the output is not a terminal).
     #[arg(long)]
     pub json: bool,
@@ -92,15 +103,40 @@ pub async fn drill(args: DrillArgs) -> Result<Outcome> {
     let json = wants_json(args.json);
     let mut worst = Outcome::Valid;
     let mut reports = Vec::new();
+    let mut runs = Vec::new();
+    // What the solution of the drill was worth, which comes first.
+    let mut best = 0;
+    // How each way of a drill came out.
+    let mut ways_told = Vec::new();
     for (file, (name, scenario)) in args.files.iter().zip(&scenarios) {
+        for play in ways(&args, name, scenario)? {
+            runs.push((file, name, scenario, play));
+        }
+    }
+    for (file, name, scenario, play) in runs {
         let mut say = |line: &str| eprintln!("{line}");
         say(&format!("{name}: {}", scenario.title));
-        match perform(&args, file, name, scenario, &mut say).await {
+        match perform(&args, file, (name, scenario, &play), &mut say).await {
             Ok(report) => {
-                worst = worst.max(report.verdict.judgement.into());
                 if !json {
-                    print_verdict(&report.verdict);
+                    print_report(&report);
                 }
+                if play == Play::Solution {
+                    best = report.score.as_ref().map_or(0, |score| score.points);
+                }
+                let proven = (args.every_way || args.both_ways) && scenario.drill.is_some();
+                let outcome = match proven {
+                    false => report.verdict.judgement.into(),
+                    true => as_it_should_be(scenario, &play, &report, best),
+                };
+                if proven {
+                    let how = match outcome {
+                        Outcome::Valid => "as it should",
+                        _ => "NOT as it should",
+                    };
+                    ways_told.push(format!("{name} by {play}: {}, {how}", came_out(&report)));
+                }
+                worst = worst.max(outcome);
                 reports.push(report);
             }
             Err(error) => {
@@ -112,29 +148,85 @@ pub async fn drill(args: DrillArgs) -> Result<Outcome> {
             }
         }
     }
+    if !ways_told.is_empty() {
+        eprintln!("{}", ways_told.join("\n"));
+    }
     if json {
         println!("{}", serde_json::to_string_pretty(&reports).context("write the reports")?);
     }
     Ok(worst)
 }
 
+/// Who plays in a scenario, one after the other.
+fn ways(args: &DrillArgs, name: &str, scenario: &Scenario) -> Result<Vec<Play>> {
+    let mut all = vec![Play::Solution, Play::Nothing];
+    if let Some(drill) = &scenario.drill {
+        all.extend(drill.other.iter().map(|other| Play::Other(other.name.clone())));
+        all.extend(drill.wrong.iter().map(|wrong| Play::Wrong(wrong.name.clone())));
+    }
+    if args.every_way && scenario.drill.is_some() {
+        return Ok(all);
+    }
+    if args.both_ways && scenario.drill.is_some() {
+        all.truncate(2);
+        return Ok(all);
+    }
+    let names: Vec<_> = all.iter().map(|play| format!("`{play}`")).collect();
+    let asked = all.into_iter().find(|play| play.to_string() == args.play);
+    let asked = asked.with_context(|| {
+        format!("find `{}` among those who play {name}: there are {}", args.play, names.join(", "))
+    })?;
+    Ok(vec![asked])
+}
+
+/// Won or lost, and what it was worth.
+fn came_out(report: &Report) -> String {
+    match &report.score {
+        Some(score) if score.won => format!("won with {} points", score.points),
+        Some(_) | None => "lost".to_owned(),
+    }
+}
+
+/// A drill must be won by its solution, by another for fewer points than `best`, and lost else; a
+/// wrong solution must be known by what it left.
+fn as_it_should_be(scenario: &Scenario, play: &Play, report: &Report, best: u32) -> Outcome {
+    let won = report.verdict.judgement == Judgement::Valid;
+    let told = |why: &str| {
+        report.score.iter().any(|score| score.debrief.iter().any(|sentence| sentence == why))
+    };
+    let fits = match play {
+        Play::Solution => won,
+        Play::Nothing => !won,
+        Play::Other(_) => won && report.score.iter().all(|score| score.points < best),
+        Play::Wrong(name) => {
+            let wrong = scenario.drill.iter().flat_map(|drill| &drill.wrong);
+            !won && wrong.filter(|wrong| wrong.name == *name).all(|wrong| told(&wrong.why))
+        }
+    };
+    // What was to happen before anybody played has to have happened.
+    let incident: Vec<_> = (1..=scenario.steps.len()).map(|step| format!("step {step}")).collect();
+    let happened = report.verdict.checks.iter().all(|check| !incident.contains(&check.check));
+    if fits && happened { Outcome::Valid } else { Outcome::Invalid }
+}
+
 async fn perform(
     args: &DrillArgs,
     file: &Path,
-    name: &str,
-    scenario: &Scenario,
+    (name, scenario, play): (&str, &Scenario, &Play),
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Report> {
     let began = Instant::now();
     let seed = args.seed.or(scenario.seed).unwrap_or_else(draw_seed);
-    let lab = Lab::start(plan(args, scenario, seed)?).await.context("start the lab")?;
+    let lab = Lab::start(plan(&args.node, scenario, seed)?).await.context("start the lab")?;
     let handle = lab.handle().clone();
     let run = args.runs.join(format!("{name}-{}", run_of(&lab).await));
     let recorder = Recorder::start(handle.journal(), &run, RECORDING_BYTES)
         .with_context(|| format!("record the run in {}", run.display()))?;
+    // At once: somebody may edit the file meanwhile.
+    std::fs::copy(file, run.join(SCENARIO_FILE)).context("save the scenario with the run")?;
     let runner = Runner::new(handle.clone(), checks_of(scenario), seed, &mut *say);
     let verdict = tokio::select! {
-        verdict = runner.perform(name, scenario) => verdict.context("perform the scenario"),
+        verdict = runner.perform(name, scenario, play) => verdict.context("perform the scenario"),
         () = signalled() => Err(Signalled.into()),
     };
     if record::save_outputs(&handle, &run).is_err() {
@@ -142,12 +234,13 @@ async fn perform(
     }
     lab.shutdown().await;
     recorder.finish().await.context("record the run")?;
-    std::fs::copy(file, run.join(SCENARIO_FILE)).context("save the scenario with the run")?;
-    let verdict = verdict?;
+    let (verdict, score) = verdict?;
     record::save_verdict(&verdict, &run).context("save the verdict")?;
     say(&format!("     seed {seed}, recorded in {}", run.display()));
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Report { title: scenario.title.clone(), seed, seconds, run: Some(run), verdict })
+    let play = scenario.drill.as_ref().map(|_| play.to_string());
+    let title = scenario.title.clone();
+    Ok(Report { title, play, seed, seconds, run: Some(run), verdict, score })
 }
 
 /// Somebody wants this program to end.
@@ -175,14 +268,18 @@ pub(crate) fn draw_seed() -> u64 {
     rand::random()
 }
 
-fn plan(args: &DrillArgs, scenario: &Scenario, seed: u64) -> Result<LabPlan> {
+/// The lab that a scenario wants.
+pub fn plan(node: &NodeChoice, scenario: &Scenario, seed: u64) -> Result<LabPlan> {
     let cluster = &scenario.cluster;
     let millis = |span: Span| span.duration(cluster.election_timeout()).as_millis();
-    let mut node_args = args.node.node_args.clone();
+    let mut node_args = node.node_args.clone();
     node_args.push(format!("--election-timeout={}", millis(cluster.election_timeout)).into());
     node_args.push(format!("--heartbeat-interval={}", millis(cluster.heartbeat)).into());
     node_args
         .extend(cluster.snapshot_count.map(|count| format!("--snapshot-count={count}").into()));
+    if !cluster.strict_reconfig_check {
+        node_args.push("--strict-reconfig-check=false".into());
+    }
     let hold_back: BTreeSet<_> = cluster
         .hold_back
         .iter()
@@ -197,7 +294,7 @@ fn plan(args: &DrillArgs, scenario: &Scenario, seed: u64) -> Result<LabPlan> {
         node_args,
         hold_back,
         clients: Some(workload::make_clients()),
-        ..LabPlan::of(args.node.program()?, seed)
+        ..LabPlan::of(node.program()?, seed)
     })
 }
 

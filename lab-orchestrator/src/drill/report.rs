@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lab_protocol::{CheckResult, Judgement, Verdict};
+use lab_protocol::{CheckResult, Judgement, Score, Verdict};
 use serde::Serialize;
 
 /// The narrowest column in which reasons are still readable.
@@ -49,6 +49,8 @@ impl From<Outcome> for ExitCode {
 pub struct Report {
     /// The scenario's title.
     pub title: String,
+    /// Who played, if it is a drill.
+    pub play: Option<String>,
     /// Its seed; performing it again with this seed makes the same choices.
     pub seed: u64,
     /// How long it took, seconds.
@@ -57,6 +59,8 @@ pub struct Report {
     pub run: Option<PathBuf>,
     /// What the judges say.
     pub verdict: Verdict,
+    /// What it is worth, if it is a drill.
+    pub score: Option<Score>,
 }
 
 /// The word for a judgement.
@@ -86,6 +90,37 @@ pub fn table(verdict: &Verdict, width: usize, colour: bool) -> String {
     }
     let scenario = &verdict.scenario;
     text.push_str(&format!("  {} {scenario}\n", judgement_word(verdict.judgement)));
+    text
+}
+
+/// Prints a whole report as wide as the terminal.
+pub(super) fn print_report(report: &Report) {
+    print_verdict(&report.verdict);
+    if let Some(score) = &report.score {
+        print_score(score);
+    }
+}
+
+/// Prints a score as wide as the terminal.
+pub(crate) fn print_score(score: &Score) {
+    println!("{}", score_text(score, terminal_width()));
+}
+
+/// A score in words: won or lost, what was taken off, and what is to be said.
+fn score_text(score: &Score, width: usize) -> String {
+    let Score { won, points, harm, debrief } = score;
+    let mut text = match won {
+        true => format!("  won, {points} of 100 points\n"),
+        false => "  lost\n".to_owned(),
+    };
+    for (what, points) in harm {
+        text.push_str(&format!("    -{points:<3} {what}\n"));
+    }
+    for sentence in debrief {
+        for line in wrap(sentence, width.saturating_sub(4).max(NARROWEST)) {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
     text
 }
 
@@ -145,6 +180,23 @@ fn wants_colour() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_score_says_what_it_took_off() {
+        let score = Score {
+            won: true,
+            points: 88,
+            harm: vec![("12 acknowledged writes lost".into(), 12)],
+            debrief: vec!["A snapshot has what was written before it.".into()],
+        };
+        let expected = "\
+\x20 won, 88 of 100 points
+    -12  12 acknowledged writes lost
+    A snapshot has what was
+    written before it.
+";
+        assert_eq!(score_text(&score, 34), expected);
+    }
 
     #[test]
     fn the_table_shows_judgement_name_and_reason() {

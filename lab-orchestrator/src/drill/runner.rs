@@ -1,15 +1,17 @@
 //! Performs a scenario: submits its commands, waits for its conditions, ends it, has it judged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
-use lab_check::{Check, convergence};
-use lab_protocol::scenario::{Condition, Scenario, Step, WorkloadWish};
+use lab_check::{Check, Scorer, convergence};
+use lab_protocol::scenario::{Condition, Drill, Scenario, Step, WorkloadWish};
 use lab_protocol::{
-    By, Call, CheckResult, Command, Event, Judgement, LabState, MemberNo, Numbered, OpId, Outcome,
-    Verdict, WorkloadSpec,
+    By, Call, CheckResult, Command, CommandId, DrillBrief, DrillEvent, Event, Goal, Judgement,
+    LabState, MemberNo, Numbered, OpId, Outcome, Score, Verdict, WorkloadSpec,
 };
 use rand::SeedableRng;
+use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -27,6 +29,12 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// How long, beside some election timeouts, a healed cluster may take to become whole.
 const CONVERGE: Duration = Duration::from_secs(15);
+
+/// The same of a drill: what was healed has been so for long.
+const CONVERGE_AS_LEFT: Duration = Duration::from_secs(4);
+
+/// How often a person is told how what counts stands.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Members tell of changes about thirty times a second: after this, what they told is of now.
 const FRESH: Duration = Duration::from_millis(200);
@@ -46,6 +54,38 @@ pub enum DrillError {
     /// The journal was faster than the drill could read it.
     #[error("follow the journal")]
     Follow(#[from] FollowError),
+}
+
+/// Who plays in a drill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Play {
+    /// Its own solution.
+    Solution,
+    /// Nobody.
+    Nothing,
+    /// Another solution, by its name.
+    Other(String),
+    /// A wrong solution, by its name.
+    Wrong(String),
+}
+
+impl fmt::Display for Play {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Solution => f.write_str("solution"),
+            Self::Nothing => f.write_str("nothing"),
+            Self::Other(name) | Self::Wrong(name) => f.write_str(name),
+        }
+    }
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Everything is undone first.
+    Healed,
+    /// As somebody left it.
+    AsLeft,
 }
 
 /// Why a step did not go as written.
@@ -81,6 +121,7 @@ pub struct Runner<'a> {
     pub(super) puts: u64,
     since: Since,
     progress: Progress<'a>,
+    scorer: Option<Scorer>,
 }
 
 /// What the drill has read in the journal.
@@ -95,6 +136,12 @@ pub(super) struct Seen {
     pub(super) unknown: u64,
     /// The last lease granted.
     pub(super) granted: Option<i64>,
+    /// What a person asked for that is not done yet.
+    asked: BTreeMap<CommandId, Command>,
+    /// Hints that a person asked for.
+    hints: usize,
+    /// Whether they said that they are done.
+    is_done: bool,
     /// The hashes of the last reading back: revision and hash of each member.
     pub(super) hashes: BTreeMap<MemberNo, (i64, u32)>,
 }
@@ -118,6 +165,17 @@ impl Seen {
                     Outcome::Ok(_) | Outcome::Txn(_) | Outcome::Fail { .. } | Outcome::Info { .. },
                 ) => {}
             },
+            // Not those that were refused.
+            Event::Done { id } => match self.asked.remove(id) {
+                Some(Command::Hint) => self.hints += 1,
+                Some(Command::FinishDrill) => self.is_done = true,
+                Some(_) | None => {}
+            },
+            Event::Asked {
+                id, command: command @ (Command::Hint | Command::FinishDrill), ..
+            } => {
+                self.asked.insert(*id, command.clone());
+            }
             Event::ReadBack(read) => {
                 self.hashes.insert(read.member, read.hash);
             }
@@ -147,22 +205,154 @@ impl<'a> Runner<'a> {
             puts: 0,
             since: Since::default(),
             progress,
+            scorer: None,
         }
     }
 
     /// Performs the scenario to its end, whatever happens, and judges it.
     ///
     /// Errors: the lab failed.
-    pub async fn perform(mut self, name: &str, scenario: &Scenario) -> Result<Verdict, DrillError> {
+    pub async fn perform(
+        mut self,
+        name: &str,
+        scenario: &Scenario,
+        play: &Play,
+    ) -> Result<(Verdict, Option<Score>), DrillError> {
         let election_timeout = scenario.cluster.election_timeout();
-        match self.steps(scenario, election_timeout).await {
+        self.scorer = scenario.drill.as_ref().map(Scorer::new);
+        let mut performed = self.steps(scenario, election_timeout).await;
+        if let (Ok(()), Some(drill)) = (&performed, &scenario.drill) {
+            performed = self.play(drill, play, scenario.steps.len(), election_timeout).await;
+        }
+        match performed {
             Ok(()) | Err(Trouble::Impossible(_) | Trouble::Broken(_)) => {}
             Err(Trouble::Lab(error)) => return Err(error),
         }
-        self.finish(scenario.workload.is_some(), election_timeout).await?;
+        let end = match &scenario.drill {
+            None => End::Healed,
+            Some(_) => End::AsLeft,
+        };
+        self.finish(end, scenario.workload.is_some(), election_timeout).await?;
         let verdict = self.verdict(name);
+        self.concluded(verdict).await
+    }
+
+    /// Performs a drill with a person: what happens first, then they, then what happens whatever
+    /// they did; and judges how they left it. It waits until they are done or their time is over.
+    ///
+    /// Errors: the lab failed.
+    pub async fn attend(
+        mut self,
+        name: &str,
+        scenario: &Scenario,
+        drill: &Drill,
+    ) -> Result<(Verdict, Option<Score>), DrillError> {
+        let election_timeout = scenario.cluster.election_timeout();
+        self.scorer = Some(Scorer::new(drill));
+        let brief = DrillBrief {
+            id: drill.id.clone(),
+            title: scenario.title.clone(),
+            brief: drill.brief.clone(),
+            fog: drill.fog,
+            millis: u64::try_from(drill.time.duration(election_timeout).as_millis())
+                .unwrap_or(u64::MAX),
+            hints: u32::try_from(drill.hints.len()).unwrap_or(u32::MAX),
+            hint_points: drill.harm.hint,
+        };
+        self.tell(DrillEvent::Told(Box::new(brief))).await?;
+        let mut performed = self.steps(scenario, election_timeout).await;
+        if performed.is_ok() {
+            self.turn(drill, election_timeout).await?;
+            let before = u32::try_from(scenario.steps.len()).unwrap_or(u32::MAX);
+            performed = self.sequence(before, &drill.after, election_timeout).await;
+        }
+        if let Err(Trouble::Lab(error)) = performed {
+            return Err(error);
+        }
+        self.finish(End::AsLeft, scenario.workload.is_some(), election_timeout).await?;
+        let verdict = self.verdict(name);
+        self.concluded(verdict).await
+    }
+
+    /// Tells the verdict, and of a drill its score.
+    async fn concluded(&self, verdict: Verdict) -> Result<(Verdict, Option<Score>), DrillError> {
         self.lab.judged(verdict.clone()).await.map_err(|_| DrillError::Ended)?;
-        Ok(verdict)
+        let score = self.scorer.as_ref().map(|scorer| scorer.score(&verdict));
+        if let Some(score) = &score {
+            self.lab.scored(score.clone()).await.map_err(|_| DrillError::Ended)?;
+        }
+        Ok((verdict, score))
+    }
+
+    /// A person's turn: gives the hints that are asked for and tells how what counts stands, until
+    /// they are done.
+    async fn turn(&mut self, drill: &Drill, election_timeout: Duration) -> Result<(), DrillError> {
+        let deadline = Instant::now() + drill.time.duration(election_timeout);
+        self.tell(DrillEvent::Opened).await?;
+        self.say("     it is your turn");
+        let (mut given, mut told) = (0, Vec::new());
+        loop {
+            let look = (Instant::now() + LOOK).min(deadline);
+            let asked = move |seen: &Seen| seen.is_done || seen.hints > given;
+            self.follow_until(look, asked).await?;
+            while given < self.seen.hints.min(drill.hints.len()) {
+                let text = drill.hints[given].clone();
+                given += 1;
+                self.scorer.iter_mut().for_each(Scorer::hinted);
+                let number = u32::try_from(given).unwrap_or(u32::MAX);
+                self.say(&format!("     hint {number}: {text}"));
+                self.tell(DrillEvent::Hinted { number, text }).await?;
+            }
+            if self.seen.is_done || Instant::now() >= deadline {
+                return Ok(());
+            }
+            let goals = self.goals();
+            if goals != told {
+                self.tell(DrillEvent::Goals(goals.clone())).await?;
+                told = goals;
+            }
+        }
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        let goal = |check: &dyn Check| {
+            let CheckResult { check, guards, judgement, because, evidence: _ } = check.verdict();
+            Goal { check, guards, judgement, because }
+        };
+        self.checks.iter().map(|check| goal(check.as_ref())).collect()
+    }
+
+    async fn tell(&self, event: DrillEvent) -> Result<(), DrillError> {
+        self.lab.drill(event).await.map_err(|_| DrillError::Ended)
+    }
+
+    /// What somebody does in a drill, and what happens afterwards whatever that was.
+    async fn play(
+        &mut self,
+        drill: &Drill,
+        play: &Play,
+        before: usize,
+        election_timeout: Duration,
+    ) -> Result<(), Trouble> {
+        let played = match play {
+            Play::Solution => &drill.solution[..],
+            Play::Nothing => &[],
+            Play::Other(name) => {
+                let other = drill.other.iter().find(|other| other.name == *name);
+                &other.expect("it was looked for when the file was read").steps
+            }
+            Play::Wrong(name) => {
+                let wrong = drill.wrong.iter().find(|wrong| wrong.name == *name);
+                &wrong.expect("it was looked for when the file was read").steps
+            }
+        };
+        self.say(&format!("     {play}"));
+        let mut first = u32::try_from(before).unwrap_or(u32::MAX);
+        for steps in [played, &drill.after] {
+            self.sequence(first, steps, election_timeout).await?;
+            first = first.saturating_add(u32::try_from(steps.len()).unwrap_or(u32::MAX));
+        }
+        Ok(())
     }
 
     async fn steps(
@@ -181,7 +371,17 @@ impl<'a> Runner<'a> {
                 self.submit(Command::SetWatches { count: wish.watches }).await?;
             }
         }
-        for (number, step) in (1..).zip(&scenario.steps) {
+        self.sequence(0, &scenario.steps, election_timeout).await
+    }
+
+    /// Steps one after the other, behind so many others.
+    async fn sequence(
+        &mut self,
+        before: u32,
+        steps: &[Step],
+        election_timeout: Duration,
+    ) -> Result<(), Trouble> {
+        for (number, step) in (before + 1..).zip(steps) {
             let began = Instant::now();
             self.say(&format!("{number:>3}  {}", step.say));
             // Whoever listens to the journal sees the step begin before its first command.
@@ -205,7 +405,8 @@ impl<'a> Runner<'a> {
             open_calls: self.calls.len(),
         };
         let acked = self.seen.acked;
-        for action in &step.actions {
+        let drawn = step.one_of.choose(&mut self.draws).into_iter().flatten();
+        for action in step.actions.iter().chain(drawn) {
             self.act(action, election_timeout).await?;
         }
         if let Some(condition) = &step.wait_until {
@@ -221,16 +422,24 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// Undoes everything, waits until the cluster is whole and quiet, and reads it back.
+    /// Undoes everything unless it is judged as it was left, waits until the cluster is whole and
+    /// quiet, and reads it back.
     pub(super) async fn finish(
         &mut self,
+        end: End,
         workload: bool,
         election_timeout: Duration,
     ) -> Result<(), DrillError> {
-        self.say("     heal everything, converge, read back");
-        let patience = CONVERGE + election_timeout * 10;
+        let (converge, guards) = match end {
+            End::Healed => (CONVERGE, "everything healed, the cluster converges"),
+            End::AsLeft => (CONVERGE_AS_LEFT, "as it was left, the cluster converges"),
+        };
+        self.say(&format!("     {guards}, and is read back"));
+        let patience = converge + election_timeout * 10;
         let result = async {
-            self.submit(Command::UndoFaults).await?;
+            if end == End::Healed {
+                self.submit(Command::UndoFaults).await?;
+            }
             self.wait_for(&Condition::Answered, ANSWER).await?;
             self.wait_for(&Condition::AllAgree, patience).await?;
             if workload {
@@ -239,12 +448,23 @@ impl<'a> Runner<'a> {
             self.wait_for(&Condition::Converged, patience).await
         }
         .await;
-        let judged_anyway =
-            self.claim("the end", "everything healed, the cluster converges", result);
+        let converged = result.is_ok();
+        let judged_anyway = self.claim("the end", guards, result);
         if let Err(Trouble::Lab(error)) = judged_anyway {
             return Err(error);
         }
-        // A cluster that did not converge is read all the same: the checks say what is missing.
+        // Who goes on writing while others are read would seem to have lost it.
+        if workload
+            && !converged
+            && let Err(Trouble::Lab(error)) = self.quiet().await
+        {
+            return Err(error);
+        }
+        // A cluster that did not converge is read all the same: the checks say what is missing. Not
+        // one that was left without a leader: nobody would answer.
+        if end == End::AsLeft && self.seen.state.leader().is_none() {
+            return self.catch_up();
+        }
         match self.submit(Command::ReadBack).await {
             Ok(()) | Err(Trouble::Impossible(_) | Trouble::Broken(_)) => {}
             Err(Trouble::Lab(error)) => return Err(error),
@@ -342,6 +562,9 @@ impl<'a> Runner<'a> {
                 self.seen.take(event);
                 for check in &mut self.checks {
                     check.observe(event);
+                }
+                if let Some(scorer) = &mut self.scorer {
+                    scorer.observe(event);
                 }
             }
             if events.len() < BATCH {

@@ -40,6 +40,12 @@ pub(super) fn resolve(
         Target::Majority { with_leader } => {
             some(state, voters / 2 + 1, *with_leader, leader, draws)?
         }
+        Target::Running => {
+            let runs =
+                |process: &Process| matches!(process, Process::Up { .. } | Process::Paused { .. });
+            let running = state.members.iter().filter(|(_, member)| runs(&member.process));
+            running.map(|(no, _)| *no).collect()
+        }
         Target::Rest => all.difference(taken).copied().collect(),
         Target::Named(name) => {
             names.get(name).cloned().ok_or_else(|| format!("nothing is named `{name}` yet"))?
@@ -107,6 +113,7 @@ mod tests {
             ("leader", members(&[3])),
             ("followers", members(&[1, 2, 4, 5])),
             ("all", members(&[1, 2, 3, 4, 5])),
+            ("running", members(&[1, 2, 3, 4, 5])),
             ("rest", members(&[1, 2, 4])),
             ("old", members(&[2])),
         ] {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lab_protocol::scenario::{Action, LinkWord, MemberVerb, Span, Target, Verb};
+use lab_protocol::terminal::LineEnd;
 use lab_protocol::{By, Call, Command, Grudge, Link, MemberNo, WorkloadSpec};
 
 use super::runner::{Runner, Trouble};
@@ -95,6 +96,17 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Verb::Backups(habit) => {
+                let (every_millis, keep) = match habit {
+                    Some((every, keep)) => (u64::from(millis(*every, election_timeout)), *keep),
+                    None => (0, 0),
+                };
+                self.submit(Command::SetBackups { every_millis, keep, verify: true }).await
+            }
+            Verb::Damage { file } => {
+                self.submit(Command::DamageSnapshot { name: file.clone() }).await
+            }
+            Verb::Type { line, in_vain } => self.type_line(line, *in_vain).await,
             Verb::LeaseGrant { target, ttl_seconds, name } => {
                 self.grant(target, *ttl_seconds, name).await
             }
@@ -105,6 +117,31 @@ impl Runner<'_> {
                 let members = self.find(target, &Members::new())?;
                 let command = |member| invoke(member, Call::LeaseTimeToLive { lease }, CALL_MILLIS);
                 self.submit_each(&members, command).await
+            }
+        }
+    }
+
+    /// Types a line at the lab's terminal, and sees how it ends.
+    async fn type_line(&mut self, line: &str, in_vain: bool) -> Result<(), Trouble> {
+        match (self.submit(Command::Type { line: line.to_owned() }).await, in_vain) {
+            (Err(Trouble::Impossible(why)), true) => {
+                self.say(&format!("     {why}"));
+                return Ok(());
+            }
+            (done, _) => done?,
+        }
+        self.catch_up()?;
+        let end = self.seen.state.terminal.lines().next_back().and_then(|line| line.end.clone());
+        // A member's start says nothing; whether it runs is seen by its process.
+        let Some(LineEnd::Said(said)) = end else { return Ok(()) };
+        let words = said.errors.lines().last().unwrap_or_default().to_owned();
+        match (said.code, in_vain) {
+            (0, false) => Ok(()),
+            (0, true) => Err(Trouble::Broken(format!("`{line}` ended well and had to fail"))),
+            (code, false) => Err(Trouble::Broken(format!("`{line}` ended with {code}: {words}"))),
+            (_, true) => {
+                self.say(&format!("     {words}"));
+                Ok(())
             }
         }
     }

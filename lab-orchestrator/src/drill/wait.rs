@@ -56,6 +56,9 @@ pub(super) fn holds(condition: &Condition, state: &LabState, since: &Since, name
         Condition::Converged => convergence::converged(state),
         Condition::Acked(count) => since.acked >= u64::from(*count),
         Condition::Answered => since.open_calls == 0,
+        Condition::Backups(count) => state.backups.verified >= *count,
+        Condition::DamagedBackup => state.backups.damaged > 0,
+        Condition::TotalLoss => state.loss_window().is_some(),
     }
 }
 
@@ -82,6 +85,7 @@ fn chosen(target: &Target, state: &LabState, names: &Names) -> BTreeSet<MemberNo
         | Target::AFollower
         | Target::Minority { .. }
         | Target::Majority { .. }
+        | Target::Running
         | Target::Rest => state.taking_part().map(|(no, _)| no).collect(),
     }
 }
@@ -118,7 +122,7 @@ fn followed_leader(state: &LabState) -> Option<(MemberNo, Term)> {
     };
     let follows = |(no, member): (&MemberNo, &MemberState)| {
         let reached = *no != leader
-            && member.standing != Standing::Removed
+            && !matches!(member.standing, Standing::Removed | Standing::Elsewhere)
             && matches!(member.process, Process::Up { .. })
             && open(leader, *no)
             && open(*no, leader);

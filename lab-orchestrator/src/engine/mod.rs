@@ -35,6 +35,8 @@ pub struct MemberSeat {
     pub control: Option<PathBuf>,
     /// Where its output goes.
     pub output: Output,
+    /// The flags that somebody typed, instead of those that say how it comes to its cluster.
+    pub typed: Option<Vec<String>>,
 }
 
 /// How a member with an empty directory comes to its cluster.

@@ -14,6 +14,9 @@ use crate::supervisor::Launch;
 /// A program that does not tell its version in this time has none.
 const VERSION_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Ends a member with whoever holds its standard input.
+const LIFELINE: &str = "--exit-on-stdin-eof";
+
 /// Begins the line of `--version` that says our own version; the others are etcd's.
 const VERSION_LINE: &str = "Raftlab Version:";
 
@@ -42,6 +45,11 @@ impl RaftNode {
         Ok(Self { program, extra_args })
     }
 
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// What the program calls itself, such as `raft-node 0.1.0`; its file name if it does not say.
     pub async fn version(&self) -> String {
         let mut command = Command::new(&self.program);
@@ -63,8 +71,17 @@ impl RaftNode {
 
     /// How to start the member in this seat.
     pub fn launch(&self, seat: &MemberSeat) -> Launch {
-        let MemberSeat { member, cluster, token, data_dir, ports, proxy_url, control, output } =
-            seat;
+        let MemberSeat {
+            member,
+            cluster,
+            token,
+            data_dir,
+            ports,
+            proxy_url,
+            control,
+            output,
+            typed,
+        } = seat;
         let (members, state) = match cluster {
             Beginning::Founds(members) => {
                 let named: Vec<_> =
@@ -74,16 +91,13 @@ impl RaftNode {
             }
             Beginning::Joins(members) => (members.clone(), "existing"),
         };
-        let flags: [(&str, OsString); 11] = [
+        let flags: [(&str, OsString); 8] = [
             ("--name", member.to_string().into()),
             ("--data-dir", data_dir.into()),
             ("--listen-client-urls", client_url(*ports).into()),
             ("--advertise-client-urls", client_url(*ports).into()),
             ("--listen-peer-urls", format!("http://127.0.0.1:{}", ports.peer).into()),
             ("--initial-advertise-peer-urls", peer_url(*member).into()),
-            ("--initial-cluster", members.into()),
-            ("--initial-cluster-token", token.into()),
-            ("--initial-cluster-state", state.into()),
             ("--listen-telemetry-urls", format!("http://127.0.0.1:{}", ports.telemetry).into()),
             ("--peer-proxy", proxy_url.into()),
         ];
@@ -97,7 +111,22 @@ impl RaftNode {
             args.push(flag.into());
             args.push(value);
         }
-        args.push("--exit-on-stdin-eof".into());
+        match typed {
+            // Of a flag that is there twice the last one counts.
+            Some(typed) => args.extend(typed.iter().map(OsString::from)),
+            None => {
+                let cluster: [(&str, OsString); 3] = [
+                    ("--initial-cluster", members.into()),
+                    ("--initial-cluster-token", token.into()),
+                    ("--initial-cluster-state", state.into()),
+                ];
+                for (flag, value) in cluster {
+                    args.push(flag.into());
+                    args.push(value);
+                }
+            }
+        }
+        args.push(LIFELINE.into());
         Launch {
             member: *member,
             program: self.program.clone(),
@@ -105,6 +134,14 @@ impl RaftNode {
             environment: BTreeMap::new(),
             output: output.clone(),
         }
+    }
+
+    /// The words by which somebody starts the member in this seat in a shell of their own.
+    pub fn by_hand(&self, seat: &MemberSeat) -> Vec<String> {
+        let Launch { program, args, .. } = self.launch(seat);
+        let args = args.iter().filter(|arg| *arg != LIFELINE);
+        let words = std::iter::once(program.as_os_str()).chain(args.map(OsString::as_os_str));
+        words.map(|word| word.to_string_lossy().into_owned()).collect()
     }
 }
 
@@ -128,6 +165,7 @@ mod tests {
             proxy_url: "socks5://127.0.0.1:4".into(),
             control: Some("/d/m2/control".into()),
             output: Output::new(None),
+            typed: None,
         };
         let args = |seat: &MemberSeat| {
             let args = node.launch(seat).args;
@@ -139,15 +177,21 @@ mod tests {
             "--lab-control /d/m2/control --heartbeat-interval=50 --name m2 --data-dir /d/m2/data --listen-client-urls http://127.0.0.1:1 \
              --advertise-client-urls http://127.0.0.1:1 --listen-peer-urls http://127.0.0.1:2 \
              --initial-advertise-peer-urls http://m2.test:2380 \
-             --initial-cluster m1=http://m1.test:2380,m2=http://m2.test:2380 \
-             --initial-cluster-token t --initial-cluster-state new \
              --listen-telemetry-urls http://127.0.0.1:3 --peer-proxy socks5://127.0.0.1:4 \
-             --exit-on-stdin-eof"
+             --initial-cluster m1=http://m1.test:2380,m2=http://m2.test:2380 \
+             --initial-cluster-token t --initial-cluster-state new --exit-on-stdin-eof"
         );
         seat.cluster = Beginning::Joins("m1=http://m1.test:2380,m2=http://m2.test:2380".into());
         let joins = "--initial-cluster m1=http://m1.test:2380,m2=http://m2.test:2380 \
                      --initial-cluster-token t --initial-cluster-state existing";
         assert!(args(&seat).contains(joins), "{}", args(&seat));
+
+        seat.typed = Some(vec!["--force-new-cluster".into()]);
+        let by_hand = node.by_hand(&seat);
+        assert!(by_hand[0].starts_with('/') && by_hand.last().is_some_and(|w| w.contains("force")));
+        let typed = args(&seat);
+        assert!(typed.ends_with("--force-new-cluster --exit-on-stdin-eof"), "{typed}");
+        assert!(!typed.contains("--initial-cluster "), "{typed}");
     }
 
     #[test]

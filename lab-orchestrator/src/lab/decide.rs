@@ -23,6 +23,10 @@ const MAX_KEY_BYTES: usize = 4 * 1024;
 const MAX_VALUE_BYTES: usize = 64 * 1024;
 const MAX_DEADLINE_MILLIS: u32 = 600_000;
 
+/// The time between two backups.
+const BACKUP_MILLIS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
+const MAX_BACKUPS: u32 = 1_000;
+
 /// As many as a member takes (etcd's `--max-txn-ops`).
 const MAX_TXN_OPS: usize = 128;
 
@@ -47,6 +51,9 @@ pub enum Effect {
     SetToken { member: MemberNo, token: String },
     AddMember { ask: MemberNo, learner: bool },
     ChangeMembers { ask: MemberNo, change: Change },
+    Type(String),
+    DamageSnapshot(String),
+    SetBackups { every_millis: u64, keep: u32, verify: bool },
 }
 
 /// Says how to carry out a command in this state, or why it cannot be, for a person.
@@ -158,9 +165,10 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
             Ok(vec![Effect::Invoke { member, call, deadline_millis }])
         }
         Command::ReadBack => {
-            // A learner answers no linearizable read.
+            // A learner answers no linearizable read; what another cluster holds is not asked.
             let reads = |member: &MemberState| {
-                matches!(member.process, Process::Up { .. }) && member.standing != Standing::Learner
+                matches!(member.process, Process::Up { .. })
+                    && !matches!(member.standing, Standing::Learner | Standing::Elsewhere)
             };
             let members: Vec<_> =
                 state.taking_part().filter(|(_, m)| reads(m)).map(|(no, _)| no).collect();
@@ -194,6 +202,35 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
             let ask = state.leader().ok_or("nobody leads now, so nobody can hand over")?;
             Ok(vec![Effect::ChangeMembers { ask, change }])
         }
+        Command::Type { line } => Ok(vec![Effect::Type(line.clone())]),
+        // Whoever plays the drill with them reads the journal.
+        Command::Hint | Command::FinishDrill => match &state.drill {
+            None => Err("no drill is played; `raft-lab up --drill FILE` begins one".into()),
+            Some(drill) if drill.opened_at_micros.is_none() => {
+                Err("the drill has not begun yet; things are still happening".into())
+            }
+            Some(drill) if !drill.is_open() => Err("the drill is over".into()),
+            Some(drill) if *command == Command::Hint => {
+                match drill.hints.len() < drill.brief.hints as usize {
+                    true => Ok(vec![]),
+                    false => Err("there are no more hints".into()),
+                }
+            }
+            Some(_) => Ok(vec![]),
+        },
+        Command::DamageSnapshot { name } => Ok(vec![Effect::DamageSnapshot(name.clone())]),
+        Command::SetBackups { every_millis, keep, verify } => {
+            let (every_millis, keep, verify) = (*every_millis, *keep, *verify);
+            if every_millis != 0 && !BACKUP_MILLIS.contains(&every_millis) {
+                return Err(
+                    "a backup is taken at most once a second and at least once a day".into()
+                );
+            }
+            if every_millis != 0 && !(1..=MAX_BACKUPS).contains(&keep) {
+                return Err(format!("1 to {MAX_BACKUPS} backups are kept"));
+            }
+            Ok(vec![Effect::SetBackups { every_millis, keep, verify }])
+        }
     }
 }
 
@@ -221,7 +258,8 @@ fn identity(state: &LabState, member: MemberNo) -> Result<MemberId, String> {
     known.id.map(|(id, _)| id).ok_or_else(|| format!("{member} has not told who it is yet"))
 }
 
-/// Heals every link, resumes every paused process, starts every process that is down.
+/// Heals every link, resumes every paused process, starts every process that is down, but for
+/// members that an earlier cluster left behind.
 fn undo(state: &LabState) -> Vec<Effect> {
     let links = state
         .links
@@ -231,6 +269,7 @@ fn undo(state: &LabState) -> Vec<Effect> {
     let processes = state.taking_part().filter_map(|(member, now)| match now.process {
         Process::Up { .. } => None,
         Process::Paused { .. } => Some(Effect::Resume(member)),
+        Process::Down { wiped: false, .. } if now.standing == Standing::Elsewhere => None,
         Process::Planned | Process::Down { .. } => Some(Effect::Start(member)),
     });
     links.chain(processes).collect()
@@ -408,6 +447,9 @@ mod tests {
         let heal = |from, to| Effect::Set(link(from, to), LinkCondition::Open);
         let cut = |from, to| Effect::Set(link(from, to), LinkCondition::Cut);
         let add = |ask| Effect::AddMember { ask: m(ask), learner: true };
+        let verify = true;
+        let backups = |every_millis, keep| Command::SetBackups { every_millis, keep, verify };
+        let set_backups = |every_millis, keep| Effect::SetBackups { every_millis, keep, verify };
         let promote = |ask, id| Effect::ChangeMembers {
             ask: m(ask),
             change: Change::Promote { id: MemberId(id) },
@@ -449,6 +491,13 @@ mod tests {
             (Command::SetWatches { count: 17 }, Err("at most 16 clients watch")),
             (Command::SetWatches { count: 2 }, Ok(vec![Effect::SetWatches(2)])),
             (Command::SetWorkload { spec: spec(9) }, Ok(vec![Effect::SetWorkload(spec(9))])),
+            (backups(0, 0), Ok(vec![set_backups(0, 0)])),
+            (backups(1_000, 2), Ok(vec![set_backups(1_000, 2)])),
+            (backups(1_000, 0), Err("1 to 1000 backups are kept")),
+            (
+                backups(10, 2),
+                Err("a backup is taken at most once a second and at least once a day"),
+            ),
             (Command::AddMember { learner: true }, Ok(vec![add(1)])),
             (Command::PromoteMember { member: m(2) }, Ok(vec![promote(1, 2)])),
             // The one that is asked is another, unless there is none.

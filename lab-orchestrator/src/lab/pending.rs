@@ -24,6 +24,8 @@ pub(super) enum Await {
     Answered(CommandId),
     /// The lab started over.
     StartedOver,
+    /// The line that this command is has ended.
+    Said(CommandId),
 }
 
 /// What an event means for something awaited.
@@ -161,6 +163,7 @@ fn seen(awaits: Await, event: &Event) -> Seen {
             | Await::Returned(_)
             | Await::ReadBack(_)
             | Await::Answered(_)
+            | Await::Said(_)
             | Await::StartedOver,
             _,
         ) => Seen::NotYet,

@@ -21,7 +21,7 @@ use crate::engine::{EngineError, RaftNode, client_url, peer_url};
 use crate::fabric::{Endpoint, Fabric, WIRE_EVENTS};
 use crate::handle::{LabHandle, REQUESTS};
 use crate::journal::{self, RING_BYTES};
-use crate::observer::{OBSERVATIONS, Observer};
+use crate::observer::{FOUND, Finder, OBSERVATIONS, Observer};
 use crate::supervisor::{
     DirectoryError, LabDirectory, LabRecord, Output, PLACES, PortError, Reservation, Supervisor,
     reserve,
@@ -157,6 +157,8 @@ impl Lab {
         let telemetry: Vec<_> =
             seats.clone().map(|(member, ports)| (member, ports.telemetry)).collect();
         let observer = Observer::start(&telemetry, clock, &observations);
+        let (tells, found) = mpsc::channel(FOUND);
+        let finder = Finder::start(&telemetry, tells);
         let supervisor = Supervisor::start(process_events).map_err(StartError::Supervisor)?;
         let mut outputs = BTreeMap::new();
         for &member in &places {
@@ -167,12 +169,14 @@ impl Lab {
         let (writer, journal) = journal::open(clock, RING_BYTES);
         let engine_version = engine.version().await;
         let ended = CancellationToken::new();
-        let inputs = Inputs { asked, wires, observed, processes, ended: ended.clone() };
+        let ended_too = ended.clone();
+        let inputs = Inputs { asked, wires, observed, processes, found, ended: ended_too };
         let lab = Loop::new(
             super::turn::Parts {
                 plans,
                 record,
                 ports,
+                clock,
                 seed: plan.seed,
                 engine,
                 engine_version,
@@ -180,6 +184,7 @@ impl Lab {
                 outputs: outputs.clone(),
                 fabric,
                 observer,
+                finder,
                 supervisor,
                 control: plan.control,
                 make_clients: plan.clients,

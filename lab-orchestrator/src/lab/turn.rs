@@ -1,36 +1,44 @@
 //! The loop itself: one turn handles one kind of input to its end.
 
+mod backups;
+mod by_hand;
 mod members;
+mod snapshots;
+mod typed;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lab_protocol::{
-    Command, CommandId, Ended, Event, LinkCondition, MemberNo, MemberPlan, Process, WorkloadSpec,
+    Command, CommandId, Event, LinkCondition, MemberNo, MemberPlan, Process, Said, WorkloadSpec,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::snapshots::Snapshots;
 use super::change::{Change, Changed};
 use super::decide::{Effect, decide};
 use super::pending::{Await, Pending, Underway};
 use super::plan::{planned, run_name};
 use super::traffic::Traffic;
 use crate::clients::{CLIENT_EVENTS, ClientSeat, Clients, MakeClients};
-use crate::clock::wall_millis;
+use crate::clock::{RunClock, wall_millis};
 use crate::engine::{Beginning, MemberSeat, RaftNode};
 use crate::fabric::{Fabric, LinkCounts, WireEvent};
 use crate::handle::{Request, SubmitError};
 use crate::journal::JournalWriter;
-use crate::observer::{Expect, Observer};
+use crate::observer::{Expect, Finder, Found, Observer};
 use crate::supervisor::{
-    DirectoryError, LabDirectory, LabRecord, Order, Output, PLACES, ProcessEvent, Reservation,
+    DirectoryError, LabDirectory, LabRecord, Order, Output, ProcessEvent, Reservation, Seats,
     Supervisor,
 };
 use crate::workload::Dialler;
+use words::{in_full, last_words};
 
 /// Traffic is told at most this often.
 const TRAFFIC_EVERY: Duration = Duration::from_millis(100);
@@ -44,9 +52,6 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Commands under way at once; more are refused.
 const UNDERWAY: usize = 256;
 
-/// Last lines that are shown when a process ended by itself.
-const SHOWN_LINES: usize = 5;
-
 /// Everything that the loop owns and acts on.
 pub(super) struct Parts {
     /// Members that may run, ascending.
@@ -54,6 +59,7 @@ pub(super) struct Parts {
     /// What is written down of the cluster.
     pub(super) record: LabRecord,
     pub(super) ports: Reservation,
+    pub(super) clock: RunClock,
     pub(super) seed: u64,
     pub(super) engine: RaftNode,
     pub(super) engine_version: String,
@@ -61,6 +67,7 @@ pub(super) struct Parts {
     pub(super) outputs: Arc<BTreeMap<MemberNo, Output>>,
     pub(super) fabric: Fabric,
     pub(super) observer: Observer,
+    pub(super) finder: Finder,
     pub(super) supervisor: Supervisor,
     pub(super) control: bool,
     pub(super) make_clients: Option<MakeClients>,
@@ -72,6 +79,7 @@ pub(super) struct Inputs {
     pub(super) wires: mpsc::Receiver<WireEvent>,
     pub(super) observed: mpsc::Receiver<Event>,
     pub(super) processes: mpsc::Receiver<ProcessEvent>,
+    pub(super) found: mpsc::Receiver<Found>,
     pub(super) ended: CancellationToken,
 }
 
@@ -96,12 +104,24 @@ pub(super) struct Loop {
     dialler: Dialler,
     /// Members that were removed and still run, and when they are stopped.
     leaving: BTreeMap<MemberNo, Instant>,
+    /// Lines of the terminal that go on.
+    typing: JoinSet<Said>,
+    /// The identity that the last `member add` at the terminal told.
+    added: Option<String>,
+    /// What was seen of the databases on the desk.
+    snapshots: Snapshots,
+    /// Directories of members that were started by a line which named another than their own.
+    data_dirs: BTreeMap<MemberNo, PathBuf>,
     /// Cluster tokens of members that have one of their own.
     tokens: BTreeMap<MemberNo, String>,
     /// Members whose process was ordered to start and has neither run nor failed yet.
     starting: BTreeSet<MemberNo>,
+    /// What was last said of somebody who speaks as a member that is down.
+    strangers: BTreeMap<MemberNo, String>,
     /// Until every process has ended and the new cluster is started.
     starting_over: bool,
+    /// The lab's own backups.
+    backups: backups::Habit,
     traffic: Traffic,
     traffic_at: Option<Instant>,
 }
@@ -113,11 +133,22 @@ enum Heard {
     Observed(Vec<Event>),
     Reported(Vec<Event>),
     Process(Option<ProcessEvent>),
+    Found(Found),
     ReadBack { id: CommandId, complete: bool },
     Answered { id: CommandId, answer: Result<Changed, String> },
+    Said(Said),
+    Backups(backups::Said),
+    Looked,
     LeavingDue,
     TrafficDue,
     End,
+}
+
+impl Heard {
+    /// Whether who is down may be others after it.
+    fn is_about_processes(&self) -> bool {
+        matches!(self, Self::Asked(_) | Self::Process(_) | Self::Found(_) | Self::Answered { .. })
+    }
 }
 
 impl Loop {
@@ -130,11 +161,17 @@ impl Loop {
             last_command: 0,
             readings: JoinSet::new(),
             changes: JoinSet::new(),
+            typing: JoinSet::new(),
+            added: None,
+            snapshots: Snapshots::default(),
+            data_dirs: BTreeMap::new(),
             dialler: Dialler::default(),
             leaving: BTreeMap::new(),
             tokens: BTreeMap::new(),
             starting: BTreeSet::new(),
+            strangers: BTreeMap::new(),
             starting_over: false,
+            backups: backups::Habit::default(),
             traffic: Traffic::default(),
             traffic_at: None,
         }
@@ -148,15 +185,19 @@ impl Loop {
         mut inputs: Inputs,
     ) {
         self.begin(run);
+        self.write_seats().await;
         let members: Vec<_> = self.parts.plans.iter().map(|plan| plan.member).collect();
         for member in members.into_iter().filter(|member| !hold_back.contains(member)) {
             if let Err(why) = self.start(member).await {
                 self.append(Event::Note { text: why });
             }
         }
+        self.look_around();
+        self.look();
         loop {
             self.journal.publish();
             let heard = self.hear(&mut inputs).await;
+            let looks = heard.is_about_processes();
             match heard {
                 Heard::Asked(Some(request)) => self.handle(request, &mut inputs).await,
                 Heard::Asked(None) | Heard::End => break,
@@ -170,10 +211,17 @@ impl Loop {
                 Heard::Process(Some(event)) => self.process(event, &mut inputs).await,
                 // The supervisor's thread is gone, and with it every process.
                 Heard::Process(None) => break,
+                Heard::Found(found) => self.found(found).await,
                 Heard::ReadBack { id, complete } => self.read_back(id, complete),
                 Heard::Answered { id, answer } => self.answered(id, answer).await,
+                Heard::Said(said) => self.said(said),
+                Heard::Backups(said) => self.backup_said(said),
+                Heard::Looked => self.looked(),
                 Heard::LeavingDue => self.stop_leaving().await,
                 Heard::TrafficDue => self.tell_traffic(&mut inputs),
+            }
+            if looks {
+                self.look_around();
             }
         }
         self.finish(inputs).await;
@@ -189,11 +237,15 @@ impl Loop {
             () = inputs.ended.cancelled() => Heard::End,
             request = inputs.asked.recv() => Heard::Asked(request),
             event = inputs.processes.recv() => Heard::Process(event),
+            Some(found) = inputs.found.recv() => Heard::Found(found),
             _ = inputs.wires.recv_many(&mut wires, BATCH) => Heard::Wires(wires),
             _ = inputs.observed.recv_many(&mut observed, BATCH) => Heard::Observed(observed),
             () = reports(clients, &mut reported) => Heard::Reported(reported),
             Some(Ok((id, complete))) = self.readings.join_next() => Heard::ReadBack { id, complete },
             Some(Ok((id, answer))) = self.changes.join_next() => Heard::Answered { id, answer },
+            said = self.backups.next() => Heard::Backups(said),
+            Some(Ok(said)) = self.typing.join_next() => Heard::Said(said),
+            () = self.snapshots.seen() => Heard::Looked,
             () = sleep_until(leaving_at.unwrap_or_else(Instant::now)), if leaving_at.is_some() => {
                 Heard::LeavingDue
             }
@@ -370,6 +422,12 @@ impl Loop {
                 Ok(Some(self.change(id, ask, Change::Add { member, learner })?))
             }
             Effect::ChangeMembers { ask, change } => Ok(Some(self.change(id, ask, change)?)),
+            Effect::Type(line) => self.typed(id, &line).await,
+            Effect::DamageSnapshot(name) => self.damage(&name).await.map(|()| None),
+            Effect::SetBackups { every_millis, keep, verify } => {
+                self.set_backups(every_millis, keep, verify);
+                Ok(None)
+            }
         }
     }
 
@@ -398,15 +456,40 @@ impl Loop {
 
     /// Orders a member's process to start.
     async fn start(&mut self, member: MemberNo) -> Result<(), String> {
+        self.start_with(member, None).await
+    }
+
+    /// The same, with flags that somebody typed.
+    async fn start_with(
+        &mut self,
+        member: MemberNo,
+        typed: Option<&[String]>,
+    ) -> Result<(), String> {
         if self.starting.contains(&member) {
             return Err(format!("{member} is being started already"));
         }
+        let directory = &self.parts.directory;
+        match self.data_dirs.get(&member) {
+            Some(_) => directory.own_dir(member),
+            None => directory.data_dir(member),
+        }
+        .map_err(|error| in_full(&error))?;
+        let seat = self.seat_of(member, typed);
+        let launch = self.parts.engine.launch(&seat);
+        self.parts.supervisor.order(Order::Start(Box::new(launch))).await;
+        self.starting.insert(member);
+        Ok(())
+    }
+
+    /// All that a member needs to know to take part.
+    fn seat_of(&self, member: MemberNo, typed: Option<&[String]>) -> MemberSeat {
         let parts = &self.parts;
         let record = &parts.record;
         let place = usize::from(member.0) - 1;
         let joined = record.added.iter().find(|joined| joined.member == member);
-        let data_dir = parts.directory.data_dir(member).map_err(|error| in_full(&error))?;
-        let seat = MemberSeat {
+        let own = || parts.directory.data_place(member);
+        let data_dir = self.data_dirs.get(&member).cloned().unwrap_or_else(own);
+        MemberSeat {
             member,
             cluster: match joined {
                 Some(joined) => Beginning::Joins(joined.initial_cluster.clone()),
@@ -418,14 +501,13 @@ impl Loop {
             proxy_url: parts.fabric.proxy_url(member).expect("every member has a proxy"),
             control: parts.control.then(|| parts.directory.control_socket(member)),
             output: parts.outputs[&member].clone(),
-        };
-        let launch = parts.engine.launch(&seat);
-        parts.supervisor.order(Order::Start(Box::new(launch))).await;
-        self.starting.insert(member);
-        Ok(())
+            typed: typed.map(<[String]>::to_vec),
+        }
     }
 
     async fn wipe(&mut self, member: MemberNo) -> Result<(), String> {
+        // Whatever it ran on last is forgotten; it begins anew in its own.
+        self.data_dirs.remove(&member);
         let directory = self.parts.directory.clone();
         blocking(move || directory.wipe(member)).await.map_err(|error| in_full(&error))?;
         let process =
@@ -440,9 +522,13 @@ impl Loop {
     /// The second half of starting over: nothing runs any more.
     async fn started_over(&mut self, inputs: &mut Inputs) {
         self.end_clients().await;
+        self.end_backups().await;
         self.end_changes();
         self.starting_over = false;
         self.tokens.clear();
+        self.data_dirs.clear();
+        self.typing.shutdown().await;
+        self.snapshots = Snapshots::default();
         self.leaving.clear();
         let directory = self.parts.directory.clone();
         let run = run_name();
@@ -452,9 +538,7 @@ impl Loop {
         *plans = members.iter().map(|&member| planned(member, ports)).collect();
         let new = record.clone();
         let wiped = blocking(move || -> Result<(), DirectoryError> {
-            for number in 1..=PLACES {
-                directory.wipe(MemberNo(number))?;
-            }
+            directory.wipe_desk()?;
             directory.write_record(&new)
         });
         if let Err(error) = wiped.await {
@@ -466,6 +550,7 @@ impl Loop {
         self.tell_traffic(inputs);
         self.parts.fabric.start_over();
         self.begin(run);
+        self.write_seats().await;
         // It is done when every process of the new cluster runs.
         let ups: Vec<_> = members.iter().map(|&member| Await::Up(member)).collect();
         let mut how = Ok(());
@@ -569,6 +654,7 @@ impl Loop {
             match event {
                 Event::Invoked { .. }
                 | Event::Returned { .. }
+                | Event::AnsweredBy { .. }
                 | Event::Reconnected { .. }
                 | Event::ReadBack(_)
                 | Event::WatchOpened { .. }
@@ -626,6 +712,7 @@ impl Loop {
             }
             self.end_clients().await;
         }
+        self.end_backups().await;
         for LinkCounts { link, .. } in self.parts.fabric.counts() {
             self.parts.fabric.set(link, LinkCondition::Open);
             self.drain_wires(&mut inputs);
@@ -637,6 +724,7 @@ impl Loop {
         self.stop_all(&mut inputs).await;
         self.parts.fabric.hang_up().await;
         self.tell_traffic(&mut inputs);
+        Seats::forget(&self.parts.directory);
         self.append(Event::RunEnded);
         self.journal.publish();
         let Parts { supervisor, fabric, .. } = self.parts;
@@ -677,33 +765,6 @@ async fn reports(clients: &mut Option<Seated>, events: &mut Vec<Event>) {
         }
         Some(_) | None => std::future::pending().await,
     }
-}
-
-/// What a person is told when a process ended that nobody asked to.
-fn last_words(member: MemberNo, ended: &Ended, lines: &[String]) -> String {
-    let how = match ended {
-        Ended::Exit { code } => format!("ended by itself with exit code {code}"),
-        Ended::Signal { number } => format!("was ended by signal {number}, not by the lab"),
-        Ended::NotStarted { why } => return format!("{member} did not start: {why}"),
-    };
-    let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
-    if shown.is_empty() {
-        format!("{member} {how}; it printed nothing")
-    } else {
-        format!("{member} {how}; its last lines: {}", shown.join(" | "))
-    }
-}
-
-/// An error with all that caused it, in one line.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Does something slow on a thread for it.

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Output;
+use super::adopted::{self, Adoption};
 use super::output::LINE_BYTES;
 
 /// Orders that wait for the thread. The lab waits when it is full; it never is, because the lab
@@ -25,7 +26,7 @@ use super::output::LINE_BYTES;
 const ORDERS: usize = 64;
 
 /// A process that was asked to end and has not is killed after this time.
-const TERM_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const TERM_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The pipes of an ended process are read on for so long, should somebody else hold them open.
 const DRAIN_DEADLINE: Duration = Duration::from_millis(300);
@@ -56,6 +57,8 @@ pub struct Launch {
 pub enum Order {
     /// Starts a process; the member must have none.
     Start(Box<Launch>),
+    /// Takes a process over that somebody else started; the member must have none.
+    Adopt(Box<Adoption>),
     /// SIGKILL.
     Crash(MemberNo),
     /// SIGTERM, and SIGKILL when that does not end it within ten seconds. A paused process is
@@ -144,6 +147,13 @@ async fn supervise(mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Proce
                 }
                 continue;
             }
+            Order::Adopt(adoption) => {
+                let member = adoption.member;
+                let (sender, receiver) = mpsc::channel(8);
+                children.insert(member, sender);
+                tasks.spawn(adopted::tend(*adoption, receiver, events.clone()));
+                continue;
+            }
             Order::Crash(member) => (member, Do::Crash),
             Order::Stop(member) => (member, Do::Stop),
             Order::Pause(member) => (member, Do::Pause),
@@ -160,17 +170,13 @@ async fn supervise(mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Proce
 
 /// What is done to one process.
 #[derive(Debug)]
-enum Do {
+pub(super) enum Do {
     Crash,
     Stop,
     Pause,
     Resume,
 }
 
-#[cfg_attr(
-    unix,
-    expect(unsafe_code, reason = "what a child does between fork and exec is unsafe to name")
-)]
 fn spawn(launch: &Launch) -> io::Result<Child> {
     let mut command = Command::new(&launch.program);
     command
@@ -186,6 +192,17 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
         }
     }
     command.envs(&launch.environment);
+    ends_with_the_lab(&mut command);
+    command.spawn()
+}
+
+/// Puts a program into a session of its own, and has it end with the thread that starts it, on
+/// Linux: with the lab, if that thread lives as long.
+#[cfg_attr(
+    unix,
+    expect(unsafe_code, reason = "what a child does between fork and exec is unsafe to name")
+)]
+pub fn ends_with_the_lab(command: &mut Command) {
     let lab = rustix::process::getpid();
     // SAFETY: between fork and exec only async-signal-safe calls are made: `setsid`, `prctl` and
     // `getppid` are plain system calls here, nothing is allocated, no lock is taken. The closure
@@ -193,7 +210,6 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
     unsafe {
         command.pre_exec(move || before_exec(lab));
     }
-    command.spawn()
 }
 
 /// Runs in the child before it becomes the program: its own session, so that a Ctrl-C at our
@@ -292,7 +308,7 @@ async fn tend(
     report(ProcessEvent::Ended { member, ended, asked, last_lines }).await;
 }
 
-fn far_future() -> Instant {
+pub(super) fn far_future() -> Instant {
     Instant::now() + Duration::from_secs(86_400)
 }
 
@@ -307,11 +323,12 @@ fn ended(status: io::Result<ExitStatus>) -> Ended {
     }
 }
 
-fn in_words(ended: &Ended) -> String {
+pub(super) fn in_words(ended: &Ended) -> String {
     match ended {
         Ended::Exit { code } => format!("exit code {code}"),
         Ended::Signal { number } => format!("signal {number}"),
         Ended::NotStarted { why } => why.clone(),
+        Ended::Unseen => "by another hand".to_owned(),
     }
 }
 
@@ -340,10 +357,10 @@ async fn drain(pipe: impl AsyncRead + Unpin, output: Output) {
 }
 
 /// A process that can be signalled without ever hitting another one.
-struct Target {
-    pid: Option<rustix::process::Pid>,
+pub(super) struct Target {
+    pub(super) pid: Option<rustix::process::Pid>,
     #[cfg(target_os = "linux")]
-    descriptor: Option<std::os::fd::OwnedFd>,
+    pub(super) descriptor: Option<std::os::fd::OwnedFd>,
 }
 
 impl Target {
@@ -363,7 +380,7 @@ impl Target {
     }
 
     /// Sends a signal; a process that is gone is none of our business.
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         #[cfg(target_os = "linux")]
         if let Some(descriptor) = &self.descriptor {
             rustix::process::pidfd_send_signal(descriptor, signal).ok();
@@ -377,7 +394,7 @@ impl Target {
     }
 
     /// SIGSTOP acts a moment after it is sent; returns when it has.
-    async fn wait_until_stopped(&self) {
+    pub(super) async fn wait_until_stopped(&self) {
         let Some(pid) = self.pid else { return };
         let stat = PathBuf::from(format!("/proc/{}/stat", pid.as_raw_nonzero()));
         let stopped = async {

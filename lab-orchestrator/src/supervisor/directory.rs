@@ -4,8 +4,10 @@
 //!  D/raftlab-marker     this is ours; nothing is ever deleted where it is missing
 //!  D/lab.lock           locked as long as a lab runs here; holds its process id
 //!  D/lab.json           what the cluster is (LabRecord)
+//!  D/running.json       how members are reached and started by hand, while a lab runs (mode 0600)
 //!  D/token              the run's token for programs (mode 0600)
-//!  D/m1/data            a member's own directory
+//!  D/desk/              where lines of the terminal act
+//!  D/desk/m1.etcd       a member's own directory
 //!  D/m1/output.log      what its processes print
 //!  D/m1/control         where the training program takes orders to crash
 //!  D/runs/<run>/        recordings
@@ -28,12 +30,21 @@ use super::{MemberPorts, PLACES};
 pub const MARKER: &str = "raftlab-marker";
 
 /// How the names of temporary labs begin.
-const TEMPORARY: &str = "raftlab-";
+pub(super) const TEMPORARY: &str = "raftlab-";
 
 const MARKER_TEXT: &str = "This directory belongs to raft-lab, which may delete what is in it.\n";
 
-/// The version of [`LabRecord`]: 2 knows members that were added and removed.
-const SCHEMA: u32 = 2;
+/// The version of [`LabRecord`]: 2 knows members that were added and removed, with 3 their
+/// directories are on the desk.
+const SCHEMA: u32 = 3;
+
+/// The folder of the terminal.
+const DESK: &str = "desk";
+
+/// The name of a member's own directory.
+fn data_name(member: MemberNo) -> String {
+    format!("{member}.etcd")
+}
 
 /// No lab starts with less free space on its disk.
 const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
@@ -167,6 +178,7 @@ impl LabDirectory {
         if fresh {
             directory.wipe_all()?;
         }
+        directory.move_old_data()?;
         directory.require_space()?;
         Ok(directory)
     }
@@ -238,9 +250,31 @@ impl LabDirectory {
         Ok(path)
     }
 
-    /// A member's own directory; made when missing.
+    /// Where lines of the terminal act, and where the members' own directories are; made when
+    /// missing.
+    pub fn desk(&self) -> Result<PathBuf, DirectoryError> {
+        let desk = self.root.join(DESK);
+        make_dir(&desk)?;
+        Ok(desk)
+    }
+
+    /// Where a member's own directory is, or would be.
+    pub fn data_place(&self, member: MemberNo) -> PathBuf {
+        self.root.join(DESK).join(data_name(member))
+    }
+
+    /// The directory of a member's output and its control socket; made when missing.
+    pub fn own_dir(&self, member: MemberNo) -> Result<PathBuf, DirectoryError> {
+        let own = self.root.join(member.to_string());
+        make_dir(&own)?;
+        Ok(own)
+    }
+
+    /// A member's data directory, under the name that `raft-node --name m1` gives it; made when
+    /// missing.
     pub fn data_dir(&self, member: MemberNo) -> Result<PathBuf, DirectoryError> {
-        let data = self.member_dir(member)?.join("data");
+        self.own_dir(member)?;
+        let data = self.desk()?.join(data_name(member));
         make_dir(&data)?;
         Ok(data)
     }
@@ -257,17 +291,30 @@ impl LabDirectory {
 
     /// Deletes a member's own directory.
     pub fn wipe(&self, member: MemberNo) -> Result<(), DirectoryError> {
-        let data = self.root.join(member.to_string()).join("data");
-        self.remove(&data)
+        self.remove(&self.root.join(DESK).join(data_name(member)))
     }
 
-    fn member_dir(&self, member: MemberNo) -> Result<PathBuf, DirectoryError> {
-        let dir = self.root.join(member.to_string());
-        make_dir(&dir)?;
-        Ok(dir)
+    /// Deletes everything on the desk, the members' own directories among it.
+    pub fn wipe_desk(&self) -> Result<(), DirectoryError> {
+        self.remove(&self.root.join(DESK))
+    }
+
+    /// Moves what a lab of schema 2 kept elsewhere to where it is looked for.
+    fn move_old_data(&self) -> Result<(), DirectoryError> {
+        for member in (1..=PLACES).map(MemberNo) {
+            let old = self.root.join(member.to_string()).join("data");
+            let new = self.root.join(DESK).join(data_name(member));
+            let is_dir = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+            if is_dir(&old) && !new.exists() {
+                self.desk()?;
+                fs::rename(&old, &new).map_err(io_at(&old))?;
+            }
+        }
+        Ok(())
     }
 
     fn wipe_all(&self) -> Result<(), DirectoryError> {
+        self.wipe_desk()?;
         for number in 1..=PLACES {
             self.remove(&self.root.join(MemberNo(number).to_string()))?;
         }
@@ -327,7 +374,7 @@ fn sweep(temporary: &Path) {
     }
 }
 
-fn is_file(path: &Path) -> bool {
+pub(super) fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
@@ -443,18 +490,26 @@ mod tests {
     fn wiping_follows_no_symbolic_link() {
         let dir = tempfile::tempdir().expect("a directory");
         let elsewhere = tempfile::tempdir().expect("a directory");
-        fs::create_dir(elsewhere.path().join("data")).expect("made");
+        fs::create_dir(elsewhere.path().join("m1.etcd")).expect("made");
         let lab = LabDirectory::open(Some(dir.path()), false).expect("opens");
-        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("m1")).expect("linked");
+        let desk = dir.path().join(DESK);
+        std::os::unix::fs::symlink(elsewhere.path(), &desk).expect("linked");
         assert!(matches!(lab.wipe(MemberNo(1)), Err(DirectoryError::Symlink { .. })));
         assert!(matches!(lab.data_dir(MemberNo(1)), Err(DirectoryError::Symlink { .. })));
-        assert!(elsewhere.path().join("data").exists());
+        assert!(elsewhere.path().join("m1.etcd").exists());
+        fs::remove_file(&desk).expect("removed");
 
         let data = lab.data_dir(MemberNo(2)).expect("made");
         fs::write(data.join("wal"), "x").expect("written");
         lab.wipe(MemberNo(2)).expect("wiped");
         assert!(!data.exists());
         lab.wipe(MemberNo(3)).expect("nothing to do");
+
+        // A lab of an earlier version is moved.
+        drop(lab);
+        fs::create_dir_all(dir.path().join("m4/data/member")).expect("made");
+        let lab = LabDirectory::open(Some(dir.path()), false).expect("opens");
+        assert!(dir.path().join("desk/m4.etcd/member").is_dir());
         fs::remove_file(dir.path().join(MARKER)).expect("removed");
         lab.data_dir(MemberNo(2)).expect("made");
         assert!(lab.wipe(MemberNo(2)).is_err(), "nothing is deleted without the marker");

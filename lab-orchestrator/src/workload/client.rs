@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Uri;
+use lab_protocol::node_protocol::ClusterId;
 use lab_protocol::{Call, ClientNo, Event, MemberNo, Outcome};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
@@ -76,10 +77,21 @@ impl Client {
     }
 
     /// Makes one call before `deadline`; a read is repeated at other members until then, a write
-    /// only as long as it certainly was not sent.
+    /// only as long as it certainly was not sent. Also says which cluster it happened in.
     ///
     /// When dropped, the outcome of a write is unknown.
-    pub async fn perform(&self, call: &Call, deadline: Instant) -> Outcome {
+    pub async fn perform(&self, call: &Call, deadline: Instant) -> (Outcome, Option<ClusterId>) {
+        let mut answered_by = None;
+        let outcome = self.try_until(deadline, call, &mut answered_by).await;
+        (outcome, answered_by)
+    }
+
+    async fn try_until(
+        &self,
+        deadline: Instant,
+        call: &Call,
+        answered_by: &mut Option<ClusterId>,
+    ) -> Outcome {
         let mut lost = None;
         loop {
             let attachment = match before(deadline, self.attach(lost)).await {
@@ -94,7 +106,10 @@ impl Client {
                 None => return Outcome::Fail { error: "nobody was reached in time".into() },
             };
             let error = match before(deadline, attachment.connection.call(call)).await {
-                Some(Ok(happened)) => return happened,
+                Some(Ok(happened)) => {
+                    *answered_by = attachment.connection.answered_by();
+                    return happened;
+                }
                 Some(Err(error)) => error,
                 None => return unanswered(call, "no answer before the deadline".into()),
             };

@@ -10,6 +10,8 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
+use lab_protocol::node_protocol::ClusterId;
 use lab_protocol::{Answer, Call, Outcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -49,6 +52,8 @@ pub struct Dialler {
 pub struct Connection {
     sender: http2::SendRequest<Body>,
     origin: Uri,
+    /// Which cluster answered last, by the header of its answer; 0 before the first.
+    cluster: Arc<AtomicU64>,
 }
 
 /// A member could not be dialled; nothing was sent.
@@ -174,7 +179,7 @@ impl Dialler {
             .map_err(|source| DialError::Handshake { at: origin.to_string(), source })?;
         // How a connection ends is told to each request on it; the task has nothing to add.
         self.execute(async move { connection.await.ok().unwrap_or(()) });
-        Ok(Connection { sender, origin: origin.clone() })
+        Ok(Connection { sender, origin: origin.clone(), cluster: Arc::default() })
     }
 
     /// Closes every connection and waits until their tasks have ended.
@@ -225,6 +230,14 @@ impl Connection {
         ClusterClient::with_origin(self.clone(), self.origin.clone())
     }
 
+    /// The cluster that answered the last call; `None` before the first answer.
+    pub fn answered_by(&self) -> Option<ClusterId> {
+        match self.cluster.load(Ordering::Relaxed) {
+            0 => None,
+            cluster => Some(ClusterId(cluster)),
+        }
+    }
+
     /// Makes one call and waits for its answer, without a deadline of its own; the outcome is one
     /// of an operation that happened.
     ///
@@ -242,7 +255,7 @@ impl Connection {
                     ..PutRequest::default()
                 };
                 let answer = self.kv().put(request).await?.into_inner();
-                headed(answer.header, None, 0)
+                self.headed(answer.header, None, 0)
             }
             Call::Get { key, serializable } => {
                 let request = RangeRequest {
@@ -254,7 +267,7 @@ impl Connection {
                 let value = answer.kvs.into_iter().next().map(|row| {
                     (String::from_utf8_lossy(&row.value).into_owned(), row.mod_revision)
                 });
-                headed(answer.header, value, answer.count)
+                self.headed(answer.header, value, answer.count)
             }
             Call::Delete { key } => {
                 let request = DeleteRangeRequest {
@@ -262,48 +275,60 @@ impl Connection {
                     ..DeleteRangeRequest::default()
                 };
                 let answer = self.kv().delete_range(request).await?.into_inner();
-                headed(answer.header, None, answer.deleted)
+                self.headed(answer.header, None, answer.deleted)
             }
             Call::LeaseGrant { ttl_seconds } => {
                 let request = LeaseGrantRequest { ttl: i64::from(*ttl_seconds), id: 0 };
                 let answer = self.leases().lease_grant(request).await?.into_inner();
-                headed(answer.header, None, answer.id)
+                self.headed(answer.header, None, answer.id)
             }
             Call::LeaseTimeToLive { lease } => {
                 let request = LeaseTimeToLiveRequest { id: *lease, keys: false };
                 let answer = self.leases().lease_time_to_live(request).await?.into_inner();
-                headed(answer.header, None, answer.ttl)
+                self.headed(answer.header, None, answer.ttl)
             }
             Call::LeaseKeepAlive { lease } => {
                 let request = stream::iter([LeaseKeepAliveRequest { id: *lease }]);
                 let mut answers = self.leases().lease_keep_alive(request).await?.into_inner();
                 let answer = answers.message().await?;
                 let answer = answer.ok_or_else(|| Status::unavailable("the stream ended"))?;
-                headed(answer.header, None, answer.ttl)
+                self.headed(answer.header, None, answer.ttl)
             }
             Call::LeaseRevoke { lease } => {
                 let request = LeaseRevokeRequest { id: *lease };
                 let answer = self.leases().lease_revoke(request).await?.into_inner();
-                headed(answer.header, None, 0)
+                self.headed(answer.header, None, 0)
             }
             Call::Txn { compare, then, otherwise } => {
                 let request = lab_wire::transaction(compare, then, otherwise);
                 let answer = self.kv().txn(request).await?.into_inner();
+                self.note(answer.header.as_ref());
                 return Ok(Outcome::Txn(Box::new(lab_wire::transacted(answer))));
             }
             Call::Compact { revision } => {
                 let request = CompactionRequest { revision: *revision, physical: false };
                 let answer = self.kv().compact(request).await?.into_inner();
-                headed(answer.header, None, 0)
+                self.headed(answer.header, None, 0)
             }
         };
         Ok(Outcome::Ok(answer))
     }
-}
 
-fn headed(header: Option<ResponseHeader>, value: Option<(String, i64)>, number: i64) -> Answer {
-    let header = header.unwrap_or_default();
-    Answer { revision: header.revision, term: header.raft_term, value, number }
+    fn headed(
+        &self,
+        header: Option<ResponseHeader>,
+        value: Option<(String, i64)>,
+        number: i64,
+    ) -> Answer {
+        self.note(header.as_ref());
+        let header = header.unwrap_or_default();
+        Answer { revision: header.revision, term: header.raft_term, value, number }
+    }
+
+    fn note(&self, header: Option<&ResponseHeader>) {
+        let cluster = header.map_or(0, |header| header.cluster_id);
+        self.cluster.store(cluster, Ordering::Relaxed);
+    }
 }
 
 /// Tells a member's own answer from a broken connection.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Uri;
+use lab_protocol::node_protocol::ClusterId;
 use lab_protocol::{Call, ClientNo, Event, MemberNo, MemberPlan, OpId, Outcome, WorkloadSpec};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -88,6 +89,7 @@ impl Crew {
             workloads: 0,
             beat: None,
             watches: Arc::default(),
+            first_cluster: Arc::default(),
             watching: ending.child_token(),
         };
         let mut task = JoinSet::new();
@@ -178,6 +180,8 @@ struct Work {
     beat: Option<Beat>,
     /// Watches begun so far in the run.
     watches: Arc<AtomicU64>,
+    /// The first cluster that answered.
+    first_cluster: Arc<OnceLock<ClusterId>>,
     /// Ends those who watch.
     watching: CancellationToken,
 }
@@ -383,17 +387,23 @@ impl Work {
         let deadline = Instant::now() + deadline;
         let events = self.events.clone();
         let ending = self.ending.clone();
+        let first_cluster = self.first_cluster.clone();
         self.open.spawn(async move {
             let invoked = Event::Invoked { op, client: client.no(), member, call: call.clone() };
             if events.send(invoked).await.is_err() {
                 return;
             }
             let performed = client.perform(&call, deadline);
-            let outcome = match ending.run_until_cancelled(performed).await {
-                Some(outcome) => outcome,
-                None if call.is_write() => Outcome::Info { error: "the lab ended".into() },
-                None => Outcome::Fail { error: "the lab ended".into() },
+            let (outcome, answered_by) = match ending.run_until_cancelled(performed).await {
+                Some(performed) => performed,
+                None if call.is_write() => (Outcome::Info { error: "the lab ended".into() }, None),
+                None => (Outcome::Fail { error: "the lab ended".into() }, None),
             };
+            if let Some(cluster) = answered_by
+                && (first_cluster.set(cluster).is_ok() || first_cluster.get() != Some(&cluster))
+            {
+                events.send(Event::AnsweredBy { op, cluster }).await.ok();
+            }
             // The lab that would listen is ending when this fails.
             events.send(Event::Returned { op, outcome }).await.ok();
         });

@@ -5,17 +5,19 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::command::{Plain, say};
+use crate::command::say;
 use crate::page::write_changed;
-use crate::places;
+use crate::{places, selection};
 
 /// Builds the book, checks its links, and puts it where `raft-lab` embeds it.
 ///
 /// The builder is a package outside the default members, so that `cargo lab` never waits for it.
 /// Files whose content stays the same are not touched: the lab is not built again for them.
-pub(crate) fn build() -> Result<()> {
+///
+/// `programs_built`: the tests of all packages have built the builder.
+pub(crate) fn build(programs_built: bool) -> Result<()> {
     let built = places::target().join("book");
-    Plain::cargo("run --quiet -p book-builder --")
+    selection::program("book-builder", programs_built)
         .with([places::root().join("book").display().to_string(), built.display().to_string()])
         .run()
         .context("build the book")?;

@@ -21,10 +21,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
 
 use crate::command::{Plain, say};
 use crate::tally::{Count, Tally};
+use crate::verdict::{self, Verdict};
 use crate::{lab, places, proofs};
 
 /// Drills that run at the same time; more would starve each other on two cores.
@@ -112,6 +112,7 @@ pub(crate) fn measure(tally: &mut Tally) {
     tally.measure("breaks", "every bug has a row", || every_bug_has_a_row(&bugs));
     let names = &bugs | &failpoints;
     tally.measure("breaks", "raft-node knows none of them", || only_in_training(&names));
+    tally.measure("breaks", "bad flags are refused", bad_flags_are_refused);
     for (row, result, taken) in perform_all() {
         let what = format!("{} in {}", row.bug, row.drill);
         tally.add("breaks", &what, result.map(|()| Count::ONE), taken);
@@ -123,12 +124,16 @@ pub(crate) fn measure(tally: &mut Tally) {
 /// Cargo keeps the library with and without the feature apart, so neither build undoes the other.
 pub(crate) fn build() -> Result<()> {
     lab::build_programs()?;
-    Plain::cargo("build --release -p node --features training --bin raft-node-training").run()
+    // Together with the lab, though none of it is built: dependencies then have the features that
+    // they have in the other release builds, and are not built again.
+    const TOGETHER: &str =
+        "build --release -p node -p node-ctl -p lab-orchestrator --features node/training";
+    Plain::cargo(TOGETHER).with(["--bin", "raft-node-training"]).run()
 }
 
 /// Performs one drill on members with this bug; its verdict has to be red.
 pub(crate) fn turns_red(bug: &str, drill: &str) -> Result<()> {
-    let red = perform(bug, drill)?.red;
+    let red = perform(bug, drill)?.0.red;
     ensure!(!red.is_empty(), "see a red check for `{bug}` in {drill}: all are valid");
     say(&format!("breaks: {bug} in {drill}: {} red", red.join(", ")));
     Ok(())
@@ -154,7 +159,7 @@ fn known_failpoints() -> Result<BTreeSet<String>> {
     let mut names: BTreeSet<String> =
         text.lines().filter_map(|line| Some(line.split_once('\t')?.0.to_owned())).collect();
     ensure!(!names.is_empty(), "list the failpoints: raft-node-training names none");
-    names.insert("--lab-control".to_owned());
+    names.extend(["--lab-control", "--sync-longer"].map(str::to_owned));
     Ok(names)
 }
 
@@ -214,19 +219,39 @@ fn only_in_training(names: &BTreeSet<String>) -> Result<Count> {
     Ok(Count::ONE)
 }
 
+/// What the training program cannot read it refuses, by the flag's name and with exit code 2.
+fn bad_flags_are_refused() -> Result<Count> {
+    const BAD: [[&str; 2]; 4] = [
+        ["--break", "everything"],
+        ["--lab-control", "/proc/socket"],
+        ["--sync-longer", "20"],
+        ["--wal-segment-bytes", "1"],
+    ];
+    for [flag, value] in BAD {
+        let program = training().display().to_string();
+        let output = Plain::new(program, [flag, value]).quietly().keep_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(2) && said.starts_with(flag),
+            "see `{flag} {value}` refused: it ended with {} and said `{}`",
+            output.status,
+            said.trim()
+        );
+    }
+    Ok(Count { passed: BAD.len() as u64, failed: 0 })
+}
+
 /// The names that are somewhere in a program, in one pass over its bytes.
 fn found_in<'a>(program: &[u8], names: &'a BTreeSet<String>) -> BTreeSet<&'a str> {
-    let mut begins = [false; 256];
-    for first in names.iter().filter_map(|name| name.bytes().next()) {
-        begins[usize::from(first)] = true;
+    let mut by_first_byte = [const { Vec::new() }; 256];
+    for name in names {
+        let first = name.bytes().next().expect("a name has a letter");
+        by_first_byte[usize::from(first)].push(name.as_str());
     }
     let mut found = BTreeSet::new();
-    for (at, byte) in program.iter().enumerate() {
-        if begins[usize::from(*byte)] {
-            let rest = &program[at..];
-            let here = names.iter().filter(|name| rest.starts_with(name.as_bytes()));
-            found.extend(here.map(String::as_str));
-        }
+    for (at, first) in program.iter().enumerate() {
+        let here = by_first_byte[usize::from(*first)].iter();
+        found.extend(here.filter(|name| program[at..].starts_with(name.as_bytes())));
     }
     found
 }
@@ -260,7 +285,7 @@ fn perform_all() -> Vec<(&'static Row, Result<()>, Duration)> {
 /// Performs one row: every check it names has to be red.
 fn notices(row: &Row) -> Result<()> {
     let Row { bug, drill, red } = row;
-    let Verdict { red: seen, because, folder } = perform(bug, drill)?;
+    let (Verdict { red: seen, because }, folder) = perform(bug, drill)?;
     let missing: Vec<_> =
         red.iter().copied().filter(|check| !seen.iter().any(|seen| seen == check)).collect();
     if missing.is_empty() {
@@ -275,18 +300,8 @@ fn notices(row: &Row) -> Result<()> {
     )
 }
 
-/// What a drill on members with a bug came to.
-#[derive(Debug)]
-struct Verdict {
-    /// The checks and steps that are red.
-    red: Vec<String>,
-    /// What every check says, a line each.
-    because: String,
-    /// Where the drill left its output.
-    folder: PathBuf,
-}
-
-fn perform(bug: &str, drill: &str) -> Result<Verdict> {
+/// What a drill on members with a bug came to, and the folder with its output.
+fn perform(bug: &str, drill: &str) -> Result<(Verdict, PathBuf)> {
     let name = format!("{bug}-{drill}").replace(' ', "-");
     let folder = places::target().join("runs").join("breaks").join(name);
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
@@ -308,11 +323,11 @@ fn perform(bug: &str, drill: &str) -> Result<Verdict> {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
-    judged(&output, folder)
+    Ok((judged(&output, &folder)?, folder))
 }
 
 /// Reads what `raft-lab` said; anything but a red verdict is an error.
-fn judged(output: &Output, folder: PathBuf) -> Result<Verdict> {
+fn judged(output: &Output, folder: &Path) -> Result<Verdict> {
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().last().unwrap_or_default();
     match output.status.code() {
@@ -324,26 +339,7 @@ fn judged(output: &Output, folder: PathBuf) -> Result<Verdict> {
             folder.display()
         ),
     }
-    let json: Value = serde_json::from_slice(&output.stdout).context("read the verdict as JSON")?;
-    // A drill prints a list of reports with a verdict in each, the others a verdict.
-    let verdict = json.get(0).map_or(&json, |report| &report["verdict"]);
-    let checks = verdict["checks"].as_array().context("find the checks in the verdict")?;
-    let text = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
-    let red = checks
-        .iter()
-        .filter(|check| check["judgement"] == "invalid")
-        .map(|check| text(check, "check"))
-        .collect();
-    let because = checks
-        .iter()
-        .map(|check| {
-            let [judgement, name, because] =
-                ["judgement", "check", "because"].map(|key| text(check, key));
-            format!("  {judgement:<9}{name}: {because}")
-        })
-        .collect::<Vec<_>>()
-        .join("\n");
-    Ok(Verdict { red, because, folder })
+    verdict::read(&output.stdout)?.pop().context("find a verdict")
 }
 
 fn training() -> PathBuf {
@@ -402,26 +398,19 @@ mod tests {
     }
 
     #[test]
-    fn only_a_red_verdict_counts_and_its_red_checks_are_read() {
-        let check =
-            |name: &str, is: &str| json!({ "check": name, "judgement": is, "because": "so" });
+    fn only_a_red_verdict_counts() {
         let verdict = json!({
-            "judgement": "invalid",
-            "checks": [check("a", "invalid"), check("b", "valid"), check("c", "unknown")],
+            "checks": [{ "check": "a", "judgement": "invalid", "because": "so" }],
         });
-        let output = |code: i32, json: &Value| Output {
+        let output = |code: i32| Output {
             status: ExitStatus::from_raw(code << 8),
-            stdout: json.to_string().into_bytes(),
+            stdout: verdict.to_string().into_bytes(),
             stderr: b"raft-lab: the last word\n".to_vec(),
         };
-        let report = json!([{ "title": "t", "verdict": verdict }]);
-        for json in [&verdict, &report] {
-            let read = judged(&output(1, json), PathBuf::new()).expect("red");
-            assert_eq!(read.red, ["a"]);
-            assert!(read.because.contains("unknown  c: so"), "{}", read.because);
-        }
+        let read = judged(&output(1), Path::new("")).expect("red");
+        assert_eq!(read.red, ["a"]);
         for code in [0, 2, 3] {
-            let error = judged(&output(code, &report), PathBuf::new()).expect_err("not red");
+            let error = judged(&output(code), Path::new("")).expect_err("not red");
             assert!(error.to_string().contains("red verdict"), "{error}");
         }
     }

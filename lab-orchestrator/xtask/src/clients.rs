@@ -5,26 +5,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{Plain, is_ci, is_installed, provide_until, say};
-use crate::places;
+use crate::command::{Plain, is_ci, provide_until, say};
 use crate::tally::NotHere;
-
-/// The package of the programs; its build asks for `protoc`.
-const PACKAGE: &str = "node-clients";
+use crate::{places, selection};
 
 /// What the Python client is, and all it stands on, by versions and hashes.
 const REQUIREMENTS: &str = "node/clients/python/requirements.txt";
 
-/// Builds our member; the test builds the programs, for which all is there then.
-pub(crate) fn build() -> Result<()> {
-    protoc()?;
-    Plain::cargo("build -p node --bin raft-node").run()
+/// Builds our member and the programs, unless the tests of all packages have done it.
+pub(crate) fn build(built: bool) -> Result<()> {
+    selection::has_protoc()?;
+    if built {
+        return Ok(());
+    }
+    // A test that is not run: for its sake cargo builds the programs of its package.
+    selection::test("--no-run --test programs").run()
 }
 
 /// The comparison; of the Rust client alone where there is no Python that has the other.
 pub(crate) fn comparison(python: Option<&Path>) -> Plain {
-    let program = places::target().join("debug").join("raft-node").display().to_string();
-    let mut tests = Plain::cargo(&format!("test -p {PACKAGE} --no-fail-fast"));
+    let program = selection::debug("raft-node").display().to_string();
+    let mut tests = selection::test("--no-fail-fast --test same_as_etcd");
     tests = tests.env("RAFTLAB_NODE", &program);
     if let Some(python) = python {
         tests = tests.env("RAFTLAB_PYTHON", &python.display().to_string());
@@ -37,35 +38,14 @@ pub(crate) fn comparison(python: Option<&Path>) -> Plain {
 /// that is said; in CI it is an error.
 pub(crate) fn clippy(arguments: &str) -> Result<Plain> {
     let all = Plain::cargo(&format!("clippy --workspace {arguments}"));
-    match protoc() {
+    match selection::has_protoc() {
         Ok(()) => Ok(all),
         Err(error) if is_ci() => Err(error),
         Err(error) => {
-            say(&format!("{PACKAGE} is left out: failed to {error:#}"));
-            Ok(all.with(["--exclude", PACKAGE]))
+            say(&format!("{} is left out: failed to {error:#}", selection::NEEDS_PROTOC));
+            Ok(all.with(["--exclude", selection::NEEDS_PROTOC]))
         }
     }
-}
-
-/// `protoc`, and the common definitions that Debian has in a package of their own.
-fn protoc() -> Result<()> {
-    let definitions = || {
-        let search = std::env::var_os("PATH").unwrap_or_default();
-        let beside = std::env::split_paths(&search)
-            .filter(|folder| folder.join("protoc").is_file())
-            .map(|folder| folder.join("../include"));
-        let named = std::env::var_os("PROTOC_INCLUDE").map(PathBuf::from);
-        named.into_iter().chain(beside).any(|folder| folder.join("google/protobuf").is_dir())
-    };
-    provide_until(|| is_installed("protoc"), "protoc", &["protobuf-compiler"]);
-    if is_installed("protoc")
-        && provide_until(definitions, "google/protobuf/descriptor.proto", &["libprotobuf-dev"])
-    {
-        return Ok(());
-    }
-    let why = "find protoc and its definitions: install them (on Debian and Ubuntu: sudo apt-get \
-               install protobuf-compiler libprotobuf-dev)";
-    Err(NotHere(why.to_owned()).into())
 }
 
 /// A Python that has the client, in an environment of its own below the target folder; it is made

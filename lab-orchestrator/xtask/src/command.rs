@@ -137,6 +137,15 @@ impl Plain {
         child.wait().with_context(|| format!("wait for `{}`", self.shown()))
     }
 
+    /// Runs it with this terminal for its words, and gives back how it ended and what it wrote to
+    /// its standard output.
+    pub(crate) fn run_and_read(&self) -> Result<(ExitStatus, Vec<u8>)> {
+        self.announce();
+        let output =
+            self.command().stderr(Stdio::inherit()).output().with_context(|| self.not_started())?;
+        Ok((output.status, output.stdout))
+    }
+
     /// Runs it to its end and keeps all it wrote, however it ends.
     pub(crate) fn keep_output(&self) -> Result<Output> {
         self.announce();

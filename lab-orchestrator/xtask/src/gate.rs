@@ -1,5 +1,6 @@
 //! `cargo gate`: the acceptance gates, each a thin call of the program that decides.
 
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::command::{Plain, say};
 use crate::running::{Running, is_running, processor_time, send};
-use crate::{breaks, crashes, lab, namespaces, page, places, proofs, test};
+use crate::{breaks, crashes, lab, namespaces, page, places, proofs, test, verdict};
 
 /// One gate: its name, what it shows, and how it is run.
 struct Gate {
@@ -17,7 +18,7 @@ struct Gate {
     run: fn(&[String]) -> Result<()>,
 }
 
-const GATES: [Gate; 18] = [
+const GATES: [Gate; 20] = [
     Gate {
         name: "clean-clone",
         shows: "a fresh clone builds the lab and shows a leader (network; about eight minutes)",
@@ -48,6 +49,11 @@ const GATES: [Gate; 18] = [
         run: |_| test::browser_gate(&["security"]),
     },
     Gate {
+        name: "restore",
+        shows: "a million keys saved, restored and served again, each within 512 MiB above rest",
+        run: restore,
+    },
+    Gate {
         name: "crash-all",
         shows: "kill -9 of all members under load, 50 rounds: no acknowledged write is lost",
         run: |arguments| raft_lab("crash-all", &[], arguments),
@@ -61,6 +67,11 @@ const GATES: [Gate; 18] = [
         name: "membership",
         shows: "200 changes of the members, one of whom ends on the way: one configuration, judged",
         run: membership,
+    },
+    Gate {
+        name: "drills",
+        shows: "every drill is won by its solution, and lost without it and with each wrong one",
+        run: every_drill,
     },
     Gate {
         name: "kubernetes",
@@ -167,6 +178,19 @@ fn membership(arguments: &[String]) -> Result<()> {
     crashes::plain().with(rounds).with(arguments.iter().cloned()).run()
 }
 
+/// Plays every drill in every way; arguments are drills, such as `DR-02`.
+fn every_drill(arguments: &[String]) -> Result<()> {
+    lab::build_programs()?;
+    let mut files = places::drills()?;
+    let id = |file: &Path| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !arguments.is_empty() {
+        files.retain(|file| arguments.iter().any(|wanted| id(file).starts_with(wanted.as_str())));
+    }
+    ensure!(!files.is_empty(), "find a drill that is called {}", arguments.join(" or "));
+    let files: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+    verdict::perform(&["--every-way"], &files)
+}
+
 /// Proves something of a cluster; arguments go to `raft-lab prove NAME`.
 fn proof(name: &str, arguments: &[String]) -> Result<()> {
     lab::build_programs()?;
@@ -177,6 +201,16 @@ fn proof(name: &str, arguments: &[String]) -> Result<()> {
 fn check(arguments: &[String]) -> Result<()> {
     let million = Plain::cargo("run --release --package lab-check --example million --");
     million.with(arguments.iter().cloned()).run()
+}
+
+/// Saves, restores and serves many keys; arguments go to the example `million_keys` of
+/// `node-restore`.
+fn restore(arguments: &[String]) -> Result<()> {
+    Plain::cargo("build --release -p node -p node-ctl --bin raft-node --bin raft-ctl").run()?;
+    let programs =
+        ["raft-node", "raft-ctl"].map(|name| places::release(name).display().to_string());
+    let example = Plain::cargo("run --release --package node-restore --example million_keys --");
+    example.with(programs).with(arguments.iter().cloned()).run()
 }
 
 /// Performs a scenario on members with a bug planted in them: its verdict has to be red.

@@ -8,11 +8,13 @@ use anyhow::{Context as _, Result};
 use crate::command::{Plain, say};
 use crate::{page, places};
 
-/// Builds the two programs as they ship; nothing else is built.
+/// Builds the programs as they ship; nothing else is built.
 pub(crate) fn build_programs() -> Result<()> {
-    Plain::cargo("build --release -p node -p lab-orchestrator --bin raft-node --bin raft-lab")
+    let packages = "-p node -p node-ctl -p lab-orchestrator";
+    let programs = "--bin raft-node --bin raft-ctl --bin raft-lab";
+    Plain::cargo(&format!("build --release {packages} {programs}"))
         .run()
-        .context("build raft-node and raft-lab")
+        .context("build raft-node, raft-ctl and raft-lab")
 }
 
 /// Builds what the lab needs, in order: `raft-lab` embeds the page.

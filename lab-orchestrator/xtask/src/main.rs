@@ -23,6 +23,7 @@ mod clients;
 mod command;
 mod crashes;
 mod deny;
+mod drills;
 mod gate;
 mod lab;
 mod licence;
@@ -31,8 +32,10 @@ mod page;
 mod places;
 mod proofs;
 mod running;
+mod selection;
 mod tally;
 mod test;
+mod verdict;
 mod verify;
 
 use std::process::ExitCode;
@@ -88,7 +91,7 @@ fn main() -> ExitCode {
         Task::Verify => verify::run(),
         Task::Tidy => verify::tidy(),
         Task::Gate { name, arguments } => gate::run(name.as_deref(), &arguments),
-        Task::Book => book::build(),
+        Task::Book => book::build(false),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

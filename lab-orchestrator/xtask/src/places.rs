@@ -35,11 +35,19 @@ pub(crate) fn ui() -> PathBuf {
     root().join("lab-ui")
 }
 
-/// The committed scenarios, in the order of their names.
+/// The committed scenarios that are no drills, in the order of their names.
 pub(crate) fn scenarios() -> anyhow::Result<Vec<PathBuf>> {
+    files(&root().join("scenarios"))
+}
+
+/// The committed drills, in the order of their names.
+pub(crate) fn drills() -> anyhow::Result<Vec<PathBuf>> {
+    files(&root().join("scenarios").join("drills"))
+}
+
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     use anyhow::Context as _;
-    let folder = root().join("scenarios");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)
+    let mut files: Vec<_> = std::fs::read_dir(folder)
         .with_context(|| format!("list {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))

@@ -1,6 +1,5 @@
 //! `cargo lab-test`: all tests, in steps that can be named, with one table at the end.
 
-use std::path::Path;
 use std::process::ExitStatus;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +8,8 @@ use clap::ValueEnum;
 use crate::command::Plain;
 use crate::tally::{Count, Tally, count_of_plain_line, count_of_test_result};
 use crate::{
-    book, breaks, chromium, clients, crashes, lab, namespaces, page, places, proofs, verify,
+    book, breaks, chromium, clients, crashes, drills, lab, namespaces, page, places, proofs,
+    selection, verdict, verify,
 };
 
 /// A part of the test run that can be asked for by name.
@@ -25,6 +25,8 @@ pub(crate) enum Step {
     Simulation,
     /// Every scenario on real processes.
     Scenarios,
+    /// Some drills, won by their solution and lost without one.
+    Drills,
     /// A crash of a real process at every failpoint, and some losses of power.
     Crashes,
     /// Kubernetes' storage workload, leases and watchers on real processes, in some seconds each.
@@ -45,17 +47,30 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
     steps.sort_unstable();
     steps.dedup();
     let mut tally = Tally::default();
+    let mut page_is_built = false;
+    let built = steps.contains(&Step::Host);
     for step in &steps {
+        // What `raft-lab` embeds comes before the first step that builds it: it takes minutes.
+        if *step >= Step::Scenarios && steps.contains(&Step::Page) && !page_is_built {
+            tally.measure("page", "built, within its budget", || {
+                page::build()?.within_budget()?;
+                Ok(Count::ONE)
+            });
+            page_is_built = true;
+        }
         match step {
             Step::Host => host(&mut tally),
-            Step::Clients => public_clients(&mut tally),
-            Step::Book => tally.measure("book", "built, links hold", || one(book::build())),
+            Step::Clients => public_clients(&mut tally, built),
+            Step::Book => {
+                tally.measure("book", "built, links hold", || one(book::build(built)));
+            }
             Step::Simulation => simulation(&mut tally),
             Step::Scenarios => scenarios(&mut tally),
+            Step::Drills => drills::measure(&mut tally),
             Step::Crashes => crashes::measure(&mut tally),
             Step::Proofs => proofs::measure(&mut tally),
             Step::Breaks => breaks::measure(&mut tally),
-            Step::Page => browser(&mut tally),
+            Step::Page => browser(&mut tally, built),
             Step::Namespaces => {
                 tally.measure("namespaces", "three machines by the README", || {
                     lab::build_programs()?;
@@ -78,13 +93,14 @@ fn one(outcome: Result<()>) -> Result<Count> {
 fn host(tally: &mut Tally) {
     verify::measure(tally, "host");
     // `--no-fail-fast`: one failure must not hide the others.
-    tally.measure("host", "tests", || cargo_tests("test --no-fail-fast"));
+    tally.measure("host", "tests", || run_tests(&selection::test("--no-fail-fast")));
 }
 
-fn public_clients(tally: &mut Tally) {
+/// `built`: the tests before have built all programs.
+fn public_clients(tally: &mut Tally, built: bool) {
     let mut ready = false;
     tally.measure("clients", "programs", || {
-        clients::build()?;
+        clients::build(built)?;
         ready = true;
         Ok(Count::ONE)
     });
@@ -102,11 +118,6 @@ fn public_clients(tally: &mut Tally) {
 }
 
 /// Runs `cargo test` in some form and adds up its results.
-fn cargo_tests(arguments: &str) -> Result<Count> {
-    run_tests(&Plain::cargo(arguments))
-}
-
-/// As [`cargo_tests`], of a command that is more than its arguments.
 fn run_tests(command: &Plain) -> Result<Count> {
     let mut sum = Count::default();
     let status = command.run_lines(|line| {
@@ -123,7 +134,7 @@ const LIFETIMES: &str = "500";
 fn simulation(tally: &mut Tally) {
     const PACKAGE: &str = "--release -p node-sim --features training";
     tally.measure("simulation", "determinism, planted bugs", || {
-        cargo_tests(&format!("test {PACKAGE} --no-fail-fast"))
+        run_tests(&Plain::cargo(&format!("test {PACKAGE} --no-fail-fast")))
     });
     tally.measure("simulation", "lifetimes", || {
         one(Plain::cargo(&format!("run --quiet {PACKAGE} -- --lifetimes {LIFETIMES}")).run())
@@ -139,46 +150,24 @@ fn scenarios(tally: &mut Tally) {
     });
     for file in files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        tally.measure("scenarios", &name, || drill(&file));
+        tally.measure("scenarios", &name, || one(verdict::perform(&[], &[&file])));
     }
 }
 
-/// Performs one scenario; its verdict is the exit code.
-fn drill(file: &Path) -> Result<Count> {
-    let inside = file.strip_prefix(places::root()).unwrap_or(file);
-    let status = Plain::new(places::release("raft-lab").display().to_string(), ["drill", "--runs"])
-        .with([places::target().join("runs").display().to_string(), inside.display().to_string()])
-        .run_lines(|_| {})?;
-    match status.code() {
-        Some(0) => Ok(Count::ONE),
-        Some(1) => bail!("find the run valid: a check is red, see the verdict above"),
-        Some(2) => bail!("judge the run: its verdict is unknown, see why above"),
-        Some(code) => bail!("perform the drill: raft-lab ended with {code}, see above"),
-        None => bail!("perform the drill: raft-lab ended with {status}"),
-    }
-}
-
-fn browser(tally: &mut Tally) {
-    let mut ready = false;
-    tally.measure("page", "built, within its budget", || {
-        let sizes = lab::build()?;
-        sizes.within_budget()?;
-        ready = true;
-        Ok(Count::ONE)
-    });
-    if !ready {
-        return;
-    }
+fn browser(tally: &mut Tally, built: bool) {
     tally.measure("page", "in Chromium", || {
         let chromium = chromium::find()?;
-        run_in_chromium(chromium, &[])
+        lab::build()?;
+        run_in_chromium(chromium, &[], built)
     });
 }
 
 /// Runs the browser's checks with the programs as they are built now.
-pub(crate) fn run_in_chromium(chromium: &str, arguments: &[&str]) -> Result<Count> {
+///
+/// `built`: the tests of all packages have built the checks too.
+fn run_in_chromium(chromium: &str, arguments: &[&str], built: bool) -> Result<Count> {
     let mut last = None;
-    let status = Plain::cargo("run --quiet -p lab-ui-e2e --")
+    let status = selection::program("lab-ui-e2e", built)
         .with(arguments.iter().copied())
         .env("RAFTLAB_CHROMIUM", chromium)
         .env("RAFTLAB_PROGRAM", &places::release("raft-lab").display().to_string())
@@ -190,7 +179,7 @@ pub(crate) fn run_in_chromium(chromium: &str, arguments: &[&str]) -> Result<Coun
 /// Builds the page and the programs, then runs some of the browser's checks.
 pub(crate) fn browser_gate(arguments: &[&str]) -> Result<()> {
     page::Sizes::within_budget(&lab::build()?)?;
-    let count = run_in_chromium(chromium::find()?, arguments)?;
+    let count = run_in_chromium(chromium::find()?, arguments, false)?;
     anyhow::ensure!(count.failed == 0, "pass {} browser checks", count.failed);
     Ok(())
 }

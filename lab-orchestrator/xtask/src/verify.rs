@@ -4,9 +4,9 @@ use anyhow::{Result, bail};
 
 use crate::clients;
 use crate::command::{Plain, say};
-use crate::deny;
 use crate::page::{self, WASM};
 use crate::tally::{Count, Tally};
+use crate::{deny, selection};
 
 /// Packages that have to build for wasm: the page and all it stands on.
 const FOR_WASM: &str = "-p node-protocol -p lab-protocol -p lab-check -p lab-ui";
@@ -29,7 +29,7 @@ pub(crate) fn wasm() -> Result<()> {
 
 /// The floors tests alone: every package's imports run downward.
 fn floors() -> Result<()> {
-    Plain::cargo("test --quiet --test floors").run()
+    selection::test("--quiet --test floors").run()
 }
 
 /// Adds the rows that need no cluster to a tally, under the name of a step.

@@ -240,6 +240,16 @@ impl Tab {
         pressed.await.with_context(|| format!("press {key} on `{selector}`"))
     }
 
+    /// Clicks a field, types a text into it, and presses Enter.
+    pub(crate) async fn enter(&self, selector: &str, text: &str) -> Result<()> {
+        let entered = async {
+            let field = self.page.find_element(selector).await?;
+            field.click().await?.type_str(text).await?.press_key("Enter").await?;
+            anyhow::Ok(())
+        };
+        entered.await.with_context(|| format!("type into `{selector}`"))
+    }
+
     /// Sets the window's size, and whether the system asks for dark and for little motion.
     pub(crate) async fn look(&self, look: Look) -> Result<()> {
         let Look { width, height, mobile, dark, calm } = look;

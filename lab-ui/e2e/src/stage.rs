@@ -49,22 +49,35 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts a lab, opens its page, and waits until one leader and the followers are shown.
     pub(crate) async fn open(surroundings: &Surroundings, arguments: &[&str]) -> Result<Self> {
+        let stage = Self::open_page(surroundings, arguments).await?;
+        stage.roles(1, 2).await?;
+        Ok(stage)
+    }
+
+    /// Starts a lab, opens its page, and waits until it runs.
+    pub(crate) async fn open_page(surroundings: &Surroundings, arguments: &[&str]) -> Result<Self> {
         let lab = Lab::start(&surroundings.program, arguments).await?;
         let mut chromium = Chromium::start(&surroundings.chromium).await?;
         let tab = chromium.tab().await?;
         tab.look(Look::DESKTOP).await?;
         tab.go(&lab.url).await?;
         let stage = Self { lab, chromium, tab };
-        stage.ready().await?;
+        stage.runs().await?;
         Ok(stage)
     }
 
     /// Waits until the page runs and shows one leader and two followers.
     pub(crate) async fn ready(&self) -> Result<()> {
+        self.runs().await?;
+        self.roles(1, 2).await
+    }
+
+    /// Waits until the page runs.
+    async fn runs(&self) -> Result<()> {
         let ready = "'ready' in document.documentElement.dataset";
         let body = "document.body ? document.body.innerText.slice(0, 300) : ''";
         self.tab.wait("the page runs", ready, body, SOON).await?;
-        self.roles(1, 2).await
+        Ok(())
     }
 
     /// Waits until this many leaders and followers are shown, among processes that are up.

@@ -4,12 +4,16 @@
 //! and replay are the same code: a replay's lab sends old events at its own pace.
 
 pub mod clock;
+pub mod drill;
 pub mod flights;
+pub mod fog;
 pub mod identity;
 pub mod lens;
 pub mod quorum;
+pub mod recovery;
 pub mod store;
 pub mod summary;
+pub mod typing;
 pub mod wording;
 
 pub use clock::Clock;

@@ -4,11 +4,14 @@ use std::rc::Rc;
 
 use lab_protocol::{
     Call, Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Outcome, Process, Standing,
-    WorkloadSpec, story::StoryLine,
+    WorkloadSpec, story::StoryLine, terminal::TerminalLine,
 };
 use node_protocol::{Role, Status};
 
-use super::{Connection, Store, quorum::Quorum, wording};
+use super::{
+    Connection, Store, drill::DrillSummary, quorum::Quorum, recovery::RecoverySummary, typing,
+    wording,
+};
 
 /// Everything the panels show.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,6 +56,16 @@ pub struct Summary {
     pub faults: bool,
     /// The newest entry, in words: index and text.
     pub newest_entry: String,
+    /// What was typed at the terminal, the oldest line first.
+    pub terminal: Rc<Vec<TerminalLine>>,
+    /// The names that can be typed there.
+    pub names: Rc<Vec<(String, String)>>,
+    /// The line that saves a snapshot of each member, in the members' order.
+    pub saves: Rc<Vec<String>>,
+    /// The clusters, the snapshots, and what was lost.
+    pub recovery: Rc<RecoverySummary>,
+    /// The drill that is played.
+    pub drill: Option<Rc<DrillSummary>>,
 }
 
 /// What a process is doing, as the controls see it.
@@ -157,7 +170,7 @@ impl Summary {
             may_command: store.may_command,
             known: true,
             run: state.run.clone(),
-            cluster: state.members.values().find_map(|member| Some(member.id?.1.0)),
+            cluster: cluster(state),
             members: same(&earlier.members, members(state)),
             leader,
             quorum: Quorum::of(state),
@@ -174,13 +187,28 @@ impl Summary {
             faults: state.taking_part().any(broken)
                 || state.links.values().any(|link| link.condition != LinkCondition::Open),
             newest_entry: newest_entry(state),
+            terminal: terminal(state, earlier),
+            names: same(&earlier.names, typing::names(state)),
+            saves: same(
+                &earlier.saves,
+                state.members.keys().map(|no| typing::save(state, *no)).collect(),
+            ),
+            recovery: same(&earlier.recovery, RecoverySummary::of(state)),
+            drill: DrillSummary::of(state),
         }
+        .under_fog()
     }
 
     /// The members that were not removed, ascending.
     pub fn taking_part(&self) -> Vec<MemberNo> {
         let stays = |member: &&MemberSummary| member.standing != Standing::Removed;
         self.members.iter().filter(stays).map(|member| member.no).collect()
+    }
+
+    /// The line that saves a snapshot of a member.
+    pub fn save(&self, no: MemberNo) -> Option<String> {
+        let place = self.members.iter().position(|member| member.no == no)?;
+        self.saves.get(place).cloned()
     }
 
     /// The member with this number.
@@ -236,6 +264,7 @@ fn rows(state: &LabState, no: MemberNo, member: &MemberState) -> Vec<(&'static s
     let told = leader.map_or_else(|| "nobody".to_owned(), |leader| leader.to_string());
     let role = match member.standing {
         Standing::Removed => "removed from the cluster".to_owned(),
+        Standing::Elsewhere => "of another cluster".to_owned(),
         Standing::Unknown | Standing::Voter | Standing::Learner => {
             format!("{}, term {}", wording::role(status.role), status.term)
         }
@@ -357,6 +386,26 @@ fn story(state: &LabState, earlier: &Summary) -> Rc<Vec<StoryLine>> {
         return Rc::clone(&earlier.story);
     }
     Rc::new(state.story.lines.iter().cloned().collect())
+}
+
+/// The cluster that a member told of last, once one did.
+fn cluster(state: &LabState) -> Option<u64> {
+    let first = || state.members.values().find_map(|member| Some(member.id?.1.0));
+    Some(state.configuration.cluster.0).filter(|id| *id != 0).or_else(first)
+}
+
+/// The terminal's lines; what they said is compared by how many have ended.
+fn terminal(state: &LabState, earlier: &Summary) -> Rc<Vec<TerminalLine>> {
+    let mark = |lines: &mut dyn Iterator<Item = &TerminalLine>| {
+        lines.fold((0, 0, 0), |(count, ended, _), line| {
+            (count + 1, ended + u32::from(line.end.is_some()), line.id.0)
+        })
+    };
+    let now = mark(&mut state.terminal.lines());
+    if earlier.run == state.run && mark(&mut earlier.terminal.iter()) == now {
+        return Rc::clone(&earlier.terminal);
+    }
+    Rc::new(state.terminal.lines().cloned().collect())
 }
 
 fn tape_label(state: &LabState) -> String {

@@ -72,6 +72,7 @@ pub fn process(member: &MemberState) -> String {
             Ended::Exit { code: 0 } => "stopped".to_owned(),
             Ended::Exit { code } => format!("ended, code {code}"),
             Ended::NotStarted { .. } => "could not start".to_owned(),
+            Ended::Unseen => "ended".to_owned(),
         },
     }
 }
@@ -89,6 +90,7 @@ pub fn fallen(ended: &Ended, wiped: bool) -> &'static str {
         (false, Ended::Signal { number: 15 } | Ended::Exit { code: 0 }) => "stopped",
         (false, Ended::Signal { .. } | Ended::Exit { .. }) => "ended",
         (false, Ended::NotStarted { .. }) => "not started",
+        (false, Ended::Unseen) => "gone",
     }
 }
 

@@ -83,7 +83,9 @@ fn body(
     // What does not speak keeps its shape: a learner is square.
     let role = match member.standing {
         Standing::Learner => Role::Learner,
-        Standing::Unknown | Standing::Voter | Standing::Removed => Role::Follower,
+        Standing::Unknown | Standing::Voter | Standing::Removed | Standing::Elsewhere => {
+            Role::Follower
+        }
     };
     match (&member.process, &member.status) {
         _ if member.standing == Standing::Removed => {

@@ -85,6 +85,7 @@ pub fn draw(view: &TapeView<'_>, labels: &mut Labels, picture: &mut Picture) {
     faults(view, &axis, picture);
     leaders(view, &axis, picture);
     clients(view, &axis, picture);
+    snapshots(view, &axis, picture);
     now(view, &axis, picture);
 }
 
@@ -220,6 +221,43 @@ fn faults(view: &TapeView<'_>, axis: &Axis, picture: &mut Picture) {
     }
 }
 
+/// When snapshots were saved, and what was acknowledged after the newest one of a cluster that is
+/// no more.
+fn snapshots(view: &TapeView<'_>, axis: &Axis, picture: &mut Picture) {
+    let recovery = &view.state.recovery;
+    let mut free = axis.left;
+    for saved in recovery.saved() {
+        let x = axis.x(saved.at_micros);
+        if saved.at_micros > view.until_micros || x < axis.left || x > axis.right {
+            continue;
+        }
+        let line = Shape::Line(Point::new(x, 12.0), Point::new(x, 36.0));
+        picture.shape(line, Look::lined(Pen::new(Colour::Ink, 1.8)));
+        let beside = axis.x(saved.at_micros + axis.span_micros / 60);
+        let busy = view.state.tape.faults.iter().any(|span| {
+            let until = span.until_micros.unwrap_or(view.now_micros);
+            axis.x(span.from_micros) < x + 70.0 && axis.x(until) > x
+        });
+        if !busy && x >= free && beside < axis.right {
+            picture.text(Point::new(x + 6.0, 28.0), "snapshot", BAR, Colour::Ink, Align::Start);
+            free = x + 78.0;
+        }
+    }
+    let Some((_, origin)) = recovery.restored() else { return };
+    let lost = recovery.above(origin.earlier, origin.revision);
+    let Some((from, until)) = lost.span_micros.filter(|_| lost.count > 0) else { return };
+    let Some((x, width)) = axis.clip(from, until.min(view.until_micros)) else { return };
+    let under = Shape::Rect(Point::new(x, CLIENTS + 13.0), width, 3.0, 0.0);
+    picture.shape(under, Look::filled(Colour::Fault));
+    let words = "acknowledged, not in the snapshot";
+    let wide = words.len() as f32 * 5.8;
+    let middle = (x + width / 2.0).clamp(axis.left + wide / 2.0, axis.right - wide / 2.0);
+    // The numbers of the seconds stand there else.
+    let ground = Shape::Rect(Point::new(middle - wide / 2.0, AXIS - 10.0), wide, 14.0, 0.0);
+    picture.shape(ground, Look::filled(Colour::Surface));
+    picture.text(Point::new(middle, AXIS), words, BAR_SMALL, Colour::Fault, Align::Middle);
+}
+
 /// Whether another fault stands where a name beside this one would.
 fn crowded(view: &TapeView<'_>, axis: &Axis, of: &FaultSpan, x: f32, wide: f32) -> bool {
     view.state.tape.faults.iter().any(|span| {
@@ -324,7 +362,16 @@ fn clients(view: &TapeView<'_>, axis: &Axis, picture: &mut Picture) {
         let waits = slot.reads_ok == 0 && slot.reads_wait;
         waits.then(|| bar(number, CLIENTS + 1.0, CLIENTS + 1.0 + READS_HIGH)).flatten()
     });
+    let gone = gone(view);
+    layer(Colour::Fault, 1.0, &|number, slot| {
+        let high = 3.0 + (WRITES_HIGH - 7.0) * (slot.writes_ok as f32 / most).min(1.0);
+        let lost = slot.writes_ok > 0 && gone(number * slot_micros);
+        lost.then(|| bar(number, CLIENTS, CLIENTS - high)).flatten()
+    });
     layer(Colour::Holds, 1.0, &|number, slot| {
+        if gone(number * slot_micros) {
+            return None;
+        }
         let high = 3.0 + (WRITES_HIGH - 7.0) * (slot.writes_ok as f32 / most).min(1.0);
         (slot.writes_ok > 0).then(|| bar(number, CLIENTS, CLIENTS - high)).flatten()
     });
@@ -340,6 +387,17 @@ fn clients(view: &TapeView<'_>, axis: &Axis, picture: &mut Picture) {
             .flatten()
     });
     latencies(&slots, &x, axis.left, picture);
+}
+
+/// Whether what was acknowledged at a time is in no cluster any more: it was not in the snapshot
+/// that the newest one was restored from.
+fn gone(view: &TapeView<'_>) -> impl Fn(u64) -> bool + use<> {
+    let recovery = &view.state.recovery;
+    let span = recovery.restored().and_then(|(_, origin)| {
+        let lost = recovery.above(origin.earlier, origin.revision);
+        lost.span_micros.filter(|_| lost.count > 0)
+    });
+    move |at_micros| span.is_some_and(|(from, until)| (from..until).contains(&at_micros))
 }
 
 /// A line through the mean latency of the acknowledged writes, from half a millisecond at the

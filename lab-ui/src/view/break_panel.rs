@@ -186,7 +186,8 @@ fn reasons(member: Option<&MemberSummary>, closed: Option<&'static str>, shown: 
 
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let first = letters.next().map(|first| first.to_ascii_uppercase().to_string());
+    let first = first.unwrap_or_default();
     format!("{first}{}.", letters.as_str())
 }
 
@@ -208,7 +209,7 @@ fn Chips(props: &ChipsProps) -> Html {
         let shape = match member.standing {
             Standing::Learner => Some("learner"),
             Standing::Removed => Some("removed"),
-            Standing::Unknown | Standing::Voter => None,
+            Standing::Unknown | Standing::Voter | Standing::Elsewhere => None,
         };
         let onclick = on_action.reform(move |_: MouseEvent| Action::Select(no));
         html! {

@@ -27,6 +27,10 @@ use crate::{
 /// The tape changes by a pixel each 25 ms at most; drawing it each third frame is enough.
 const TAPE_EACH: u32 = 3;
 
+/// The lanes move by whole entries, so each second frame is enough; they are mostly text, which is
+/// the dearest to paint.
+const LANES_EACH: u32 = 2;
+
 /// What a person looks at, read by each frame.
 #[derive(Clone, Debug)]
 pub struct Gaze {
@@ -199,8 +203,9 @@ impl Inner {
         self.log.measure(scale);
         self.tape.measure(scale);
         let seated = self.layout.seats.iter().map(|(no, ..)| *no);
-        if resized || !seated.eq(members.iter().copied()) {
-            let (width, height) = self.ring.size();
+        let (width, height) = self.ring.size();
+        // A ring that is not shown has no size, and keeps its seats.
+        if width > 0.0 && (resized || !seated.eq(members.iter().copied())) {
             self.layout = RingLayout::new(&members, width, height);
         }
         drop(store);
@@ -242,18 +247,23 @@ impl Inner {
             selected: gaze.selected,
             hovered: gaze.link,
         };
-        ring::draw(&view, &mut self.labels, &mut self.picture);
-        self.ring.paint(&self.picture, gaze.theme);
-        let view = LanesView {
-            state,
-            lens: &store.lens,
-            size: self.log.size(),
-            hovered: gaze.entry,
-            newest: &gaze.newest,
-        };
-        log_lanes::draw(&view, &mut self.labels, &mut self.picture);
-        self.log.paint(&self.picture, gaze.theme);
-        if self.frame.is_multiple_of(TAPE_EACH) || !store.moves() {
+        if self.ring.size().0 > 0.0 {
+            ring::draw(&view, &mut self.labels, &mut self.picture);
+            self.ring.paint(&self.picture, gaze.theme);
+        }
+        let due = |each: u32| self.frame.is_multiple_of(each) || !store.moves();
+        if due(LANES_EACH) && self.log.size().0 > 0.0 {
+            let view = LanesView {
+                state,
+                lens: &store.lens,
+                size: self.log.size(),
+                hovered: gaze.entry,
+                newest: &gaze.newest,
+            };
+            log_lanes::draw(&view, &mut self.labels, &mut self.picture);
+            self.log.paint(&self.picture, gaze.theme);
+        }
+        if due(TAPE_EACH) {
             let view = TapeView {
                 state,
                 now_micros,

@@ -5,13 +5,16 @@
 
 pub mod break_panel;
 pub mod clients;
+pub mod drill;
 pub mod frames;
 pub mod links;
 pub mod marks;
+pub mod recovery;
 pub mod right;
 pub mod stage;
 pub mod states;
 pub mod tape_bar;
+pub mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod top;
@@ -46,6 +49,12 @@ pub enum Action {
     HoldTape(bool),
     /// The tape to show so many seconds.
     TapeSpan(u64),
+    /// These lines typed at the terminal, each when the one before it has ended well.
+    Type(Vec<String>),
+    /// The terminal open or closed.
+    ShowTerminal(bool),
+    /// The stage to show the recovery, or the ring.
+    ShowRecovery(bool),
 }
 
 /// Which deeds the panel shows.
@@ -173,6 +182,7 @@ impl Deed {
                 Standing::Learner => Command::PromoteMember { member: no },
                 Standing::Unknown => return Err("it is not in the cluster yet"),
                 Standing::Voter | Standing::Removed => return Err("it has a vote"),
+                Standing::Elsewhere => return Err("it is of another cluster"),
             },
             (Self::Transfer, Condition::Up) => match (member.standing, leads) {
                 (Standing::Learner, _) => return Err("a learner cannot lead"),

@@ -41,10 +41,19 @@ pub fn Right(props: &RightProps) -> Html {
     let RightProps { summary, selected, closed, on_action } = props;
     let member = selected.and_then(|no| summary.member(no)).cloned();
     let numbers = summary.taking_part();
+    if summary.is_fogged() {
+        return html! {
+            <aside class="right" id="right" aria-label="What an operator sees">
+                {processes(summary)}
+                <div class="counters">{writes(summary.writes)}</div>
+            </aside>
+        };
+    }
     html! {
         <aside class="right" id="right" aria-label="The selected member, and what happened">
             if let Some(member) = member {
-                <Inspector {member} />
+                <Inspector save={summary.save(member.no)} {member} closed={*closed}
+                    on_action={on_action.clone()} />
             }
             if summary.known {
                 <Links members={numbers} links={summary.links.clone()} closed={*closed}
@@ -59,9 +68,28 @@ pub fn Right(props: &RightProps) -> Html {
     }
 }
 
+/// Every member's process, which is all that is told of it under fog.
+fn processes(summary: &Summary) -> Html {
+    let rows = summary.members.iter().map(|member| {
+        let class = (member.condition != Condition::Up).then_some("fault");
+        let facts = member.rows.iter().map(|(_, fact)| fact.clone()).collect::<String>();
+        html! { <div key={member.no.0}><dt>{member.no.to_string()}</dt><dd {class}>{facts}</dd></div> }
+    });
+    html! {
+        <section aria-label="The members' processes">
+            <h2 class="heading"><span>{"What an operator sees"}</span></h2>
+            <dl class="card inspector">{for rows}</dl>
+        </section>
+    }
+}
+
 #[derive(Clone, PartialEq, Properties)]
 struct InspectorProps {
     member: MemberSummary,
+    /// The line that saves a snapshot of it.
+    save: Option<String>,
+    closed: Option<&'static str>,
+    on_action: Callback<Action>,
 }
 
 #[component]
@@ -82,6 +110,15 @@ fn Inspector(props: &InspectorProps) -> Html {
         };
         html! { <div key={*name}><dt>{*name}</dt><dd {class}>{fact.clone()}</dd></div> }
     });
+    let open = props.closed.is_none() && *condition == Condition::Up;
+    let save = {
+        let (act, line) = (props.on_action.clone(), props.save.clone().filter(|_| open));
+        Callback::from(move |_: MouseEvent| {
+            if let Some(line) = &line {
+                act.emit(Action::Type(vec![line.clone()]));
+            }
+        })
+    };
     html! {
         <section aria-label={title.clone()} id="inspector">
             <h2 class="heading"><span>{title}</span>
@@ -90,6 +127,10 @@ fn Inspector(props: &InspectorProps) -> Html {
                 }
             </h2>
             <dl class="card inspector">{for rows}</dl>
+            if *condition == Condition::Up {
+                <button type="button" class="button save" id="save-snapshot" onclick={save}
+                    aria-disabled={(!open).to_string()}>{"Take a snapshot"}</button>
+            }
         </section>
     }
 }
@@ -137,7 +178,7 @@ pub(super) struct CountersProps {
 
 #[component]
 pub(super) fn Counters(props: &CountersProps) -> Html {
-    let CountersProps { writes: (ok, failed, unknown), leaders } = *props;
+    let CountersProps { writes: sums, leaders } = *props;
     let (class, said) = match leaders {
         0 => ("muted", "none yet".to_owned()),
         1 => ("holds", "at most 1".to_owned()),
@@ -145,13 +186,22 @@ pub(super) fn Counters(props: &CountersProps) -> Html {
     };
     html! {
         <div class="counters">
+            {writes(sums)}
+            <div class="row"><span>{"Leaders in any one term"}</span><span {class}>{said}</span></div>
+        </div>
+    }
+}
+
+/// What came of the clients' writes.
+fn writes((ok, failed, unknown): (u64, u64, u64)) -> Html {
+    html! {
+        <>
             <div class="row"><span>{"Writes acknowledged"}</span>
                 <span class={if ok > 0 { "holds" } else { "muted" }}>{ok}</span></div>
             if failed + unknown > 0 {
                 <div class="row"><span>{"Writes failed, unknown"}</span>
                     <span class="unknown">{format!("{failed}, {unknown}")}</span></div>
             }
-            <div class="row"><span>{"Leaders in any one term"}</span><span {class}>{said}</span></div>
-        </div>
+        </>
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use lab_protocol::{MemberNo, Standing};
 use yew::prelude::*;
 
-use super::{Action, frames::Pointing};
+use super::{Action, frames::Pointing, recovery::Recovery, terminal::Terminal};
 use crate::model::{
     Connection, Summary,
     quorum::{Cell, Quorum},
@@ -20,6 +20,12 @@ pub struct StageProps {
     pub summary: Rc<Summary>,
     /// The member that is selected.
     pub selected: Option<MemberNo>,
+    /// The terminal is open.
+    pub terminal: bool,
+    /// The recovery is shown instead of the ring.
+    pub recovering: bool,
+    /// Why no command is accepted, or nothing.
+    pub closed: Option<&'static str>,
     /// What the pointer does over the canvases.
     pub pointing: Pointing,
     /// What a person wants.
@@ -29,7 +35,7 @@ pub struct StageProps {
 /// The stage.
 #[component]
 pub fn Stage(props: &StageProps) -> Html {
-    let StageProps { summary, selected, pointing, on_action } = props;
+    let StageProps { summary, selected, terminal, recovering, closed, pointing, on_action } = props;
     let buttons = summary.members.iter().map(|member| {
         let no = member.no;
         let onclick = {
@@ -49,11 +55,24 @@ pub fn Stage(props: &StageProps) -> Html {
         }
     });
     let pointing_log = pointing.clone();
+    let class = classes!(
+        "stage",
+        recovering.then_some("recovering"),
+        terminal.then_some("with-terminal"),
+        (!summary.recovery.is_empty()).then_some("with-views"),
+    );
     html! {
-        <main class="stage" id="stage">
+        <main {class} id="stage">
             if summary.connection == Connection::Lost {
                 <p class="banner" role="status"><b>{"The lab is not heard."}</b>
                     {" This is its last picture. The page tries again by itself; if the lab was stopped, start it with cargo lab."}</p>
+            }
+            if !summary.recovery.is_empty() {
+                {views(*recovering, on_action)}
+            }
+            if *recovering {
+                <Recovery recovery={summary.recovery.clone()} closed={*closed}
+                    on_action={on_action.clone()} />
             }
             <div class="ring" id="ring-box">
                 if summary.known {
@@ -72,8 +91,27 @@ pub fn Stage(props: &StageProps) -> Html {
                 <canvas id="log" role="img" aria-label={format!("Logs of the members. Newest entry: {}", summary.newest_entry)}
                     onpointermove={pointing_log.over_log} onpointerleave={pointing_log.off_log}></canvas>
             </div>
+            if *terminal {
+                <Terminal lines={summary.terminal.clone()} names={summary.names.clone()}
+                    closed={*closed} on_action={on_action.clone()} />
+            }
             <Table members={summary.members.clone()} />
         </main>
+    }
+}
+
+/// What the stage shows, once there is a choice.
+fn views(recovering: bool, on_action: &Callback<Action>) -> Html {
+    let views = [("Cluster", false), ("Recovery", true)].map(|(name, shows)| {
+        let onclick = on_action.reform(move |_: MouseEvent| Action::ShowRecovery(shows));
+        html! {
+            <button type="button" class="segment" key={name} data-view={name} {onclick}
+                aria-pressed={(shows == recovering).to_string()}>{name}</button>
+        }
+    });
+    html! {
+        <div class="views"><span class="segments" role="group" aria-label="What the stage shows">
+            {for views}</span></div>
     }
 }
 

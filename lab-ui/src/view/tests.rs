@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use lab_protocol::{Command, Link, LinkCondition, MemberNo, Standing, WorkloadSpec};
+use lab_protocol::{
+    Command, CommandId, Link, LinkCondition, MemberNo, Said as Words, Standing, WorkloadSpec,
+    terminal::{LineEnd, TerminalLine},
+};
 use node_protocol::Role;
 use yew::prelude::*;
 
@@ -11,14 +14,17 @@ use super::{
     break_panel::{BreakPanel, BreakProps, PartitionEditor, PartitionProps},
     clients::{Clients, ClientsProps},
     links::{Links, LinksProps},
+    recovery::{Recovery, RecoveryProps},
     right::{Counters, CountersProps, StoryItem, StoryItemProps},
     states::NoSession,
     tape_bar::{TapeBar, TapeBarProps},
+    terminal::{Terminal, TerminalProps},
     top::{Top, TopProps},
 };
 use crate::{
     model::{
         Connection,
+        recovery::{ClusterCard, FileCard, LostCard, RecoverySummary, SeatCard, SeatLook},
         summary::{Condition, LinkSummary, MemberSummary, ResultSummary, Told},
     },
     scene::Theme,
@@ -242,12 +248,14 @@ fn the_bar_under_the_tape_says_how_far_it_looks_back() {
 fn the_top_bar_tells_live_from_replay_and_from_silence() {
     fn top(connection: Connection, may_command: bool) -> TopProps {
         TopProps {
+            drill: None,
             run: "r".into(),
             cluster: Some(0xcdf8_1819_4e3a_0001),
             connection,
             may_command,
             theme: Theme::Light,
             drawer: false,
+            terminal: false,
             on_action: Callback::noop(),
         }
     }
@@ -279,4 +287,97 @@ fn two_leaders_of_one_term_are_said_in_the_colour_of_harm() {
 fn without_a_session_the_page_says_what_to_open() {
     let html = render::<NoSession>(|| ());
     assert!(html.contains("Open the link that the lab printed"), "{html}");
+}
+
+#[test]
+fn a_line_of_the_terminal_says_what_came_of_it() {
+    let html = render::<Terminal>(|| {
+        let said = |code| {
+            let (out, errors) = ("a\n1\n".into(), "<no>\n".into());
+            Some(LineEnd::Said(Words { id: CommandId(1), out, errors, code }))
+        };
+        let refused = Some(LineEnd::Refused("there is no `bash` here".into()));
+        let ends = [None, said(0), said(3), refused, Some(LineEnd::Done)];
+        let line = |(id, end)| TerminalLine {
+            id: CommandId(id),
+            at_micros: 1,
+            line: "raft-ctl get a".into(),
+            end,
+        };
+        TerminalProps {
+            lines: Rc::new((1..).zip(ends).map(line).collect()),
+            names: Rc::new(Vec::new()),
+            closed: None,
+            on_action: Callback::noop(),
+        }
+    });
+    for expected in [
+        "under way",
+        "<pre>a\n1</pre>",
+        ">exit 0<",
+        "&lt;no&gt;",
+        ">exit 3<",
+        "not done: there is no `bash` here",
+        ">started<",
+    ] {
+        assert!(html.contains(expected), "{expected} in {html}");
+    }
+}
+
+#[test]
+fn the_terminal_is_a_log_and_tells_its_names() {
+    let html = render::<Terminal>(|| TerminalProps {
+        lines: Rc::new(Vec::new()),
+        names: Rc::new(vec![("$M1".into(), "127.0.0.1:2379".into())]),
+        closed: Some("this is a recording"),
+        on_action: Callback::noop(),
+    });
+    assert!(html.contains("role=\"log\""), "{html}");
+    assert!(html.contains("<dt>$M1</dt><dd>127.0.0.1:2379</dd>"), "{html}");
+    assert!(html.contains("placeholder=\"this is a recording\""), "{html}");
+}
+
+#[test]
+fn the_three_cards_of_a_recovery_say_who_is_who() {
+    let html = render::<Recovery>(|| {
+        let seat = SeatCard {
+            no: MemberNo(2),
+            id: Some(0xfd42_0000_0000_0000),
+            what: "disk destroyed".into(),
+            detail: "process gone".into(),
+            look: SeatLook::Destroyed,
+            term: 0,
+        };
+        let file = FileCard {
+            name: "a.db".into(),
+            hash: "9c330b85".into(),
+            integrity: ("verified".into(), "holds"),
+            rows: vec![("Revision", "1 204".into())],
+            restore: Err("m1 still runs: stop or crash it first".into()),
+            lost: LostCard {
+                title: "Acknowledged, and not in this snapshot: 46 writes".into(),
+                any: true,
+                rows: vec![("1 205".into(), "k/0172".into(), "acked 41.3 s".into())],
+                more: 45,
+                holder: Some(("m1 still holds them.".into(), " Did you look?".into())),
+            },
+        };
+        RecoveryProps {
+            recovery: Rc::new(RecoverySummary {
+                old: Some(ClusterCard { id: 0xcdf8_1819_0000_0000, members: vec![seat] }),
+                new: None,
+                files: vec![file],
+                fogged: false,
+            }),
+            closed: None,
+            on_action: Callback::noop(),
+        }
+    });
+    for expected in ["cdf8 1819", "fd42", "disk destroyed", ">verified<", "Not begun."] {
+        assert!(html.contains(expected), "{expected} in {html}");
+    }
+    assert!(html.contains("and 45 before them"), "{html}");
+    assert!(html.contains("<b>m1</b> still holds them.</b> Did you look?"), "{html}");
+    assert!(html.contains("Restore: m1 still runs: stop or crash it first."), "{html}");
+    assert_eq!(html.matches("aria-disabled=\"true\"").count(), 1, "{html}");
 }

@@ -1,18 +1,25 @@
 //! The top bar: where I am, whose cluster, and whether it is live.
 
+use std::rc::Rc;
+
 use yew::prelude::*;
 
 use super::{
     Action,
     marks::{Badge, Mark},
 };
-use crate::{model::Connection, scene::Theme};
+use crate::{
+    model::{Connection, drill::DrillSummary},
+    scene::Theme,
+};
 
 /// What the bar shows.
 #[derive(Clone, PartialEq, Properties)]
 pub struct TopProps {
     /// Name of the run.
     pub run: String,
+    /// The drill that is played.
+    pub drill: Option<Rc<DrillSummary>>,
     /// The cluster's identity.
     pub cluster: Option<u64>,
     /// How the page stands with the lab.
@@ -23,6 +30,8 @@ pub struct TopProps {
     pub theme: Theme,
     /// The right column of a middling screen is open.
     pub drawer: bool,
+    /// The terminal is open.
+    pub terminal: bool,
     /// What a person wants.
     pub on_action: Callback<Action>,
 }
@@ -30,7 +39,21 @@ pub struct TopProps {
 /// The top bar.
 #[component]
 pub fn Top(props: &TopProps) -> Html {
-    let TopProps { run, cluster, connection, may_command, theme, drawer, on_action } = props;
+    let TopProps {
+        run,
+        drill,
+        cluster,
+        connection,
+        may_command,
+        theme,
+        drawer,
+        terminal,
+        on_action,
+    } = props;
+    let (place, inside) = match drill {
+        Some(drill) => ("Drills", format!("{} {}", drill.id, drill.title)),
+        None => ("Free lab", run.clone()),
+    };
     let (class, said) = match (connection, may_command) {
         (Connection::Live, true) => ("state live holds", "Live"),
         (Connection::Live, false) => ("state live muted", "Replay"),
@@ -40,6 +63,10 @@ pub fn Top(props: &TopProps) -> Html {
     };
     let toggle_theme = on_action.reform(|_: MouseEvent| Action::ToggleTheme);
     let toggle_drawer = on_action.reform(|_: MouseEvent| Action::ToggleDrawer);
+    let toggle_terminal = {
+        let open = !terminal;
+        on_action.reform(move |_: MouseEvent| Action::ShowTerminal(open))
+    };
     let other = match theme {
         Theme::Light => "Dark",
         Theme::Dark => "Light",
@@ -47,9 +74,9 @@ pub fn Top(props: &TopProps) -> Html {
     html! {
         <header class="top">
             <Mark />
-            <h1 class="crumb">{"Free lab"}
-                if !run.is_empty() {
-                    {" / "}<b>{run.clone()}</b>
+            <h1 class="crumb">{place}
+                if !inside.is_empty() {
+                    {" / "}<b>{inside}</b>
                 }
             </h1>
             <span class="space"></span>
@@ -57,6 +84,8 @@ pub fn Top(props: &TopProps) -> Html {
                 <Badge id={*id} name="cluster" />
             }
             <span class={class} id="connection"><i></i>{said}</span>
+            <button class="button terminal-button" type="button" onclick={toggle_terminal}
+                id="open-terminal" aria-keyshortcuts="/" aria-pressed={terminal.to_string()}>{"Terminal"}</button>
             <a class="button book" href="/book/">{"Book"}</a>
             <button class="button" type="button" onclick={toggle_theme}
                 aria-label={format!("{other} theme")}>{other}</button>

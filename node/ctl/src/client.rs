@@ -196,6 +196,11 @@ impl Client {
         }
     }
 
+    /// Connects to the endpoint whose turn it is, and tries no other; Unavailable says why not.
+    pub(crate) async fn reach(&self) -> Result<(), Status> {
+        self.dial(Some(self.deadline(Patience::Command))).await.map(drop)
+    }
+
     /// Makes a call, at as many endpoints as it may.
     async fn call<T>(
         &self,

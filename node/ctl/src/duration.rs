@@ -1,6 +1,8 @@
-//! Durations as Go writes and reads them: `5s`, `1m30s`, `500ms`, `1.5h`.
+//! Durations as Go writes and reads them: `5s`, `1m30s`, `500ms`, `1.5h`; and for people.
 
 use std::time::Duration;
+
+use jiff::fmt::friendly::{Spacing, SpanPrinter};
 
 /// Units and their nanoseconds; what a longer name ends in comes after it.
 const UNITS: [(&str, f64); 8] = [
@@ -75,6 +77,12 @@ pub(crate) fn format(duration: Duration) -> String {
     }
 }
 
+/// An age for people, in whole seconds: `35 m 10 s`.
+pub(crate) fn spoken(duration: Duration) -> String {
+    let printer = SpanPrinter::new().spacing(Spacing::BetweenUnitsAndDesignators);
+    printer.unsigned_duration_to_string(&Duration::from_secs(duration.as_secs()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +124,16 @@ mod tests {
         check(1_000_434_735, "1.000434735s");
         check(90_000_000_000, "1m30s");
         check(3_600_000_000_000, "1h0m0s");
+    }
+
+    #[test]
+    fn ages_are_spoken() {
+        let check = |millis: u64, expected: &str| {
+            assert_eq!(spoken(Duration::from_millis(millis)), expected);
+        };
+        check(0, "0 s");
+        check(999, "0 s");
+        check(2_110_500, "35 m 10 s");
+        check(180_000_000, "50 h");
     }
 }

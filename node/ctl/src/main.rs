@@ -3,10 +3,10 @@
 //! Commands, flags, variables, exit codes and output are those of etcdctl 3.5, so that whoever
 //! knows one knows the other; `tests/same_as_etcdctl.rs` compares the two. A command is parsed
 //! by `args`, performed by one module of `commands` through `client`, and its answer printed by
-//! `show`.
+//! `show`. `backup` is our own: etcdctl has no such command.
 //!
-//! Left out: TLS, discovery by DNS, protobuf output, `make-mirror`, `check datascale`, and what
-//! etcdutl does on files.
+//! Left out: TLS, discovery by DNS, protobuf output, `check datascale`, and what etcdutl does on
+//! files.
 
 mod args;
 mod client;

@@ -8,9 +8,11 @@
 //! For tests alone: nothing of this is in a program.
 
 mod cluster;
+mod own;
 mod ports;
 mod programs;
 
 pub use cluster::{Cluster, FIRST, Kind, LOOK, PATIENCE, PLACES};
+pub use own::own;
 pub use ports::ports;
-pub use programs::Programs;
+pub use programs::{Programs, raft_node};

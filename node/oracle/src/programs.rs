@@ -1,7 +1,22 @@
-//! The programs of etcd that are on this machine.
+//! The programs on this machine: etcd's, and our member.
 
 use std::path::PathBuf;
 use std::process::Command;
+
+use crate::own::own;
+
+/// Our member's program, for tests of packages that do not build it: `RAFTLAB_NODE`, or what lies
+/// beside the test.
+///
+/// # Panics
+/// If it is not built.
+#[must_use]
+pub fn raft_node() -> String {
+    if let Ok(program) = std::env::var("RAFTLAB_NODE") {
+        return program;
+    }
+    own("raft-node").display().to_string()
+}
 
 /// The programs of etcd everything is done with.
 #[derive(Debug)]

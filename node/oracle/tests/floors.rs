@@ -5,6 +5,6 @@ fn the_house_stands() {
     floors::check(
         env!("CARGO_MANIFEST_DIR"),
         "node_oracle",
-        &[("cluster", 1), ("programs", 0), ("ports", 0)],
+        &[("cluster", 2), ("programs", 1), ("own", 0), ("ports", 0)],
     );
 }

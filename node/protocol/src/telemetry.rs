@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ClusterId, Index, MemberId, Revision, Term};
 
 /// The version of these types. A reader refuses another one.
-pub const TELEMETRY_VERSION: u32 = 2;
+pub const TELEMETRY_VERSION: u32 = 3;
 
 /// A member's role, by its own account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -362,6 +362,15 @@ pub struct Traced {
     pub event: TraceEvent,
 }
 
+/// What a cluster began with that was restored from a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The newest revision in the snapshot.
+    pub snapshot: Revision,
+    /// The cluster's own revision at its beginning: more where revisions were bumped.
+    pub began_at: Revision,
+}
+
 /// One message of a telemetry connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TelemetryFrame {
@@ -379,6 +388,8 @@ pub enum TelemetryFrame {
         etcd_version: String,
         /// Its process id.
         pid: u32,
+        /// What its cluster began with, if it was restored from a snapshot.
+        restored: Option<Restored>,
     },
     /// The whole picture.
     Status(Box<Status>),
@@ -422,6 +433,7 @@ mod tests {
                 cluster: ClusterId(2),
                 etcd_version: "3.5.0".into(),
                 pid: 7,
+                restored: Some(Restored { snapshot: Revision(40), began_at: Revision(50) }),
             },
             TelemetryFrame::Trace(vec![Traced {
                 seq: 1,

@@ -166,6 +166,7 @@ impl Common {
             name: "m".into(),
             cluster: metadata.cluster_id,
             etcd_version: "3.5.0".into(),
+            restored: None,
         };
         let telemetry = Telemetry::new(speaker, Status::default_at(self.clock.now_micros()));
         let (inbox_in, inbox) = flume::bounded(ROOM);
@@ -210,6 +211,7 @@ impl Common {
             member,
             tick_micros: u32::try_from(TICK_MICROS).expect("a tick is short"),
             election_ticks: self.election_ticks,
+            heartbeat_ticks: self.election_ticks / 10,
             snapshot_count: self.snapshot_count,
             catchup_entries: self.snapshot_count / 2,
             strict_reconfig_check: true,

@@ -12,7 +12,7 @@ use super::error::{ClientError, status};
 use super::face::Face;
 use crate::cluster::{ChangeError, Member, MemberChange, member_id};
 use crate::handle::Refusal;
-use crate::urls::Url;
+use node_identity::urls::Url;
 
 #[async_trait]
 impl Cluster for Face {

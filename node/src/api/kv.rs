@@ -83,6 +83,9 @@ impl Kv for Face {
     ) -> Result<Response<CompactionResponse>, Status> {
         let request = request.into_inner();
         let mut answer = expect_answer!(self.propose(Op::Compact(request)).await?, Compact);
+        if request.physical {
+            self.sync_compaction().await?;
+        }
         self.complete(&mut answer.header);
         Ok(Response::new(answer))
     }

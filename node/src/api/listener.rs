@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 
 use super::authority::SoundAuthority;
 use crate::metrics::Metrics;
-use crate::urls::Url;
+use node_identity::urls::Url;
 
 /// Bytes of a request that may be on their way unread, per stream. A default of 64 KiB would cost
 /// a round trip in the middle of every large value.

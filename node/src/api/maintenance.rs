@@ -230,8 +230,8 @@ impl Face {
     }
 
     /// Returns once the rows that compactions made superfluous are gone from the state on disk: who
-    /// defragments after a compaction wants their room.
-    async fn sync_compaction(&self) -> Result<(), ClientError> {
+    /// defragments after a compaction wants their room, and who asks for a physical one its end.
+    pub(super) async fn sync_compaction(&self) -> Result<(), ClientError> {
         loop {
             let measured = self.handle.glance().measured.notified();
             let compacting = self.handle.glance().compacting.load(Ordering::Acquire);

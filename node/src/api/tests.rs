@@ -55,8 +55,8 @@ use crate::metrics::Metrics;
 use crate::storage::{Applied, Disk, Identity, MemoryDisk, State, StateOptions};
 use crate::telemetry::{Speaker, Telemetry};
 use crate::training::Planted;
-use crate::urls::Url;
 use crate::watch::WatchHub;
+use node_identity::urls::Url;
 
 const MEMBER: MemberId = MemberId(0xa1);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -104,6 +104,7 @@ impl Stage {
             name: "m1".into(),
             cluster: ClusterId(0xc1),
             etcd_version: "3.5.0".into(),
+            restored: None,
         };
         let handle = Handle {
             inbox,
@@ -688,6 +689,7 @@ async fn telemetry_is_followed_to_the_very_end() {
         name: "m1".into(),
         cluster: ClusterId(1),
         etcd_version: "3.5.0".into(),
+        restored: None,
     };
     let telemetry = Telemetry::new(speaker, picture());
     let url = Url::parse("http://127.0.0.1:0").expect("well formed");

@@ -7,19 +7,21 @@
 //!   --break NAME              plants a bug
 //!   --lab-control SOCKET      takes orders to crash or to lose its power there
 //!   --wal-segment-bytes N     makes the log's segments so small that they are used up quickly
+//!   --sync-longer TIME        makes each sync of the disk take so much longer, such as 20ms
 //!   --failpoints              lists where it can crash, and ends: name, stage, what holds there
 //! ```
 
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use node::failpoint::TABLE;
 use node::failpoint::armed::{self, End};
 use node::recover::{Ground, Options};
-use node::storage::WalOptions;
 use node::storage::power::PowerDisk;
+use node::storage::{DiskFaults, FaultDisk, WalOptions};
 use node::training::control;
 use node::training::{Break, Planted};
 
@@ -46,11 +48,19 @@ enum Prepared {
 fn prepare(arguments: &mut Peekable<impl Iterator<Item = String>>) -> Result<Prepared, String> {
     let mut planted = Planted::default();
     let mut ground = Ground::default();
+    let faults = DiskFaults::none();
     loop {
         let Some(flag) = arguments.next_if(|argument| {
-            ["--break", "--lab-control", "--wal-segment-bytes", "--failpoints"]
-                .contains(&argument.as_str())
+            let own = [
+                "--break",
+                "--lab-control",
+                "--wal-segment-bytes",
+                "--sync-longer",
+                "--failpoints",
+            ];
+            own.contains(&argument.as_str())
         }) else {
+            ground.disk = FaultDisk::shared(ground.disk, faults);
             return Ok(Prepared::Run(planted, ground));
         };
         if flag == "--failpoints" {
@@ -62,6 +72,7 @@ fn prepare(arguments: &mut Peekable<impl Iterator<Item = String>>) -> Result<Pre
         let value = arguments.next().unwrap_or_default();
         match flag.as_str() {
             "--break" => planted = Planted::new(Some(bug(&value)?)),
+            "--sync-longer" => faults.delay_syncs(longer(&value)?),
             "--lab-control" => ground.disk = controlled(&PathBuf::from(value))?.shared(),
             _ => ground.options = small_segments(&value)?,
         }
@@ -92,6 +103,14 @@ fn controlled(socket: &Path) -> Result<PowerDisk, String> {
     });
     control::start(socket).map_err(|error| format!("--lab-control: {error}"))?;
     Ok(disk)
+}
+
+/// How much longer each sync takes.
+fn longer(time: &str) -> Result<Duration, String> {
+    let millis = time.strip_suffix("ms").and_then(|millis| millis.parse().ok());
+    let millis =
+        millis.ok_or_else(|| format!("--sync-longer {time}: give milliseconds, such as 20ms"))?;
+    Ok(Duration::from_millis(millis))
 }
 
 fn small_segments(bytes: &str) -> Result<Options, String> {

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use etcd_api::etcdserverpb;
+use node_identity::FirstMember;
 use node_protocol::MemberId;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::kv::{Change, Table};
-use crate::urls::Url;
+use node_identity::urls::Url;
 
 /// Learners a cluster may have at a time (etcd's limit).
 pub const MAX_LEARNERS: usize = 1;
@@ -33,6 +34,13 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// Receives the log, has no vote.
     pub learner: bool,
+}
+
+impl From<FirstMember> for Member {
+    fn from(first: FirstMember) -> Self {
+        let FirstMember { id, name, peer_urls } = first;
+        Self { id, name, peer_urls, client_urls: Vec::new(), learner: false }
+    }
 }
 
 /// A change of the configuration.

@@ -1,6 +1,7 @@
 //! Flags as Go's programs take them, and the ones of etcd that mean nothing here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Parser;
 
@@ -81,6 +82,10 @@ pub(super) enum Read {
     Help,
     /// Print the versions.
     Version,
+    /// Print the help of `defrag`.
+    DefragHelp,
+    /// Defragment this data directory.
+    Defrag(PathBuf),
     /// Flags, and what to warn of.
     Flags(Box<Flags>, Vec<String>),
 }
@@ -122,6 +127,9 @@ pub(super) fn read(
 ) -> Result<Read, ConfigError> {
     let names = flags::names();
     let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|first| first == "defrag").is_some() {
+        return read_defrag(arguments, &environment);
+    }
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut warnings = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -198,6 +206,35 @@ pub(super) fn read(
     let flags = Flags::try_parse_from(words)
         .map_err(|error| ConfigError::usage(error.to_string().trim_end()))?;
     Ok(Read::Flags(Box::new(flags), warnings))
+}
+
+/// Reads what follows `defrag`.
+fn read_defrag(
+    mut arguments: impl Iterator<Item = String>,
+    environment: &BTreeMap<String, String>,
+) -> Result<Read, ConfigError> {
+    let mut data_dir = environment.get("ETCD_DATA_DIR").cloned();
+    while let Some(argument) = arguments.next() {
+        let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
+        let value = match flag {
+            Some("h" | "help") => return Ok(Read::DefragHelp),
+            Some("data-dir") => arguments.next(),
+            _ => match flag.and_then(|flag| flag.strip_prefix("data-dir=")) {
+                Some(value) => Some(value.to_owned()),
+                None => {
+                    return Err(ConfigError::meaning(format_args!(
+                        "defrag takes --data-dir and nothing else, not '{argument}'"
+                    )));
+                }
+            },
+        };
+        data_dir =
+            Some(value.ok_or_else(|| ConfigError::meaning("flag needs an argument: -data-dir"))?);
+    }
+    match data_dir {
+        Some(data_dir) if !data_dir.is_empty() => Ok(Read::Defrag(data_dir.into())),
+        _ => Err(ConfigError::meaning("defrag: required flag(s) \"data-dir\" not set")),
+    }
 }
 
 fn refused(what: &str, instead: &str) -> ConfigError {

@@ -2,6 +2,20 @@
 
 use clap::{CommandFactory, Parser};
 
+/// The text of `defrag --help`.
+pub(super) const DEFRAG_HELP: &str = "\
+Give the room of removed rows back to the disk, while no member runs.
+
+Usage: raft-node defrag --data-dir DIR
+
+  --data-dir DIR  The data directory of a member that does not run; ETCD_DATA_DIR if not given
+
+The state is verified, written anew beside the old one and put in its place: the disk needs room for
+both meanwhile. Whatever happens, the directory holds one of the two, complete.
+
+A member that runs is defragmented by `etcdctl defrag`, or by `raft-ctl defrag`.
+";
+
 /// What was typed, not yet understood.
 ///
 /// All values are texts here: they are judged by `Config`, whose messages are etcd's.
@@ -22,7 +36,9 @@ use clap::{CommandFactory, Parser};
         raft-node --name m1 --listen-client-urls http://127.0.0.1:2379 \\\n    \
         --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 \\\n    \
         --initial-advertise-peer-urls http://127.0.0.1:2380 \\\n    \
-        --initial-cluster m1=http://127.0.0.1:2380,m2=http://127.0.0.1:22380,m3=http://127.0.0.1:32380\n"
+        --initial-cluster m1=http://127.0.0.1:2380,m2=http://127.0.0.1:22380,m3=http://127.0.0.1:32380\n\n\
+        While no member runs on a data directory:\n\n  \
+        raft-node defrag --data-dir DIR     give the room of removed rows back to the disk\n"
 )]
 pub(super) struct Flags {
     /// The member's name; what stands before = in --initial-cluster.

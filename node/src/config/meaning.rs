@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{arguments, flags, flags::Flags};
 use crate::cluster::{InitialCluster, InitialClusterError, Member};
-use crate::urls::{Url, join};
+use node_identity::urls::{Url, join};
 
 /// The version of etcd whose behaviour is reported to clients.
 ///
@@ -123,6 +123,8 @@ pub enum Retention {
 pub enum Asked {
     /// Run a node.
     Run(Box<Config>),
+    /// Defragment the state in this data directory and end.
+    Defragment(PathBuf),
     /// Print this and end well.
     Print(String),
 }
@@ -168,6 +170,8 @@ impl Config {
         match arguments::read(arguments, environment)? {
             arguments::Read::Help => Ok(Asked::Print(flags::help())),
             arguments::Read::Version => Ok(Asked::Print(version_lines())),
+            arguments::Read::DefragHelp => Ok(Asked::Print(flags::DEFRAG_HELP.to_owned())),
+            arguments::Read::Defrag(data_dir) => Ok(Asked::Defragment(data_dir)),
             arguments::Read::Flags(flags, warnings) => {
                 Ok(Asked::Run(Box::new(Self::mean(*flags, warnings)?)))
             }
@@ -285,7 +289,7 @@ impl Config {
     pub fn first_members(&self) -> Result<Vec<Member>, InitialClusterError> {
         let cluster = InitialCluster::parse(&self.initial_cluster)?;
         cluster.check_local(&self.name, &self.initial_advertise_peer_urls)?;
-        Ok(cluster.members(&self.initial_cluster_token))
+        Ok(cluster.members(&self.initial_cluster_token).into_iter().map(Member::from).collect())
     }
 
     /// How long a request may wait in the node: 5 s and two election timeouts, as etcd.

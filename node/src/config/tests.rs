@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::*;
-use crate::urls::join;
+use node_identity::urls::join;
 
 fn read(line: &str, environment: &[(&str, &str)]) -> Result<Asked, ConfigError> {
     let words = line.split_whitespace().map(str::to_owned);
@@ -270,10 +270,36 @@ fn help_and_version_are_printed() {
         ("--help", "--listen-client-urls"),
         ("-h", "Clustering"),
         ("--version", "etcd Version: 3.5"),
+        ("--help", "raft-node defrag --data-dir"),
+        ("defrag --help", "while no member runs"),
     ] {
         match read(line, &[]) {
             Ok(Asked::Print(text)) => assert!(text.contains(expected), "{text}"),
             other => panic!("{line}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_data_directory_is_defragmented_by_its_name() {
+    let directory = |line: &str, environment: &[(&str, &str)]| match read(line, environment) {
+        Ok(Asked::Defragment(directory)) => directory,
+        other => panic!("{line}: {other:?}"),
+    };
+    for line in ["--data-dir m1.etcd", "--data-dir=m1.etcd", "-data-dir m1.etcd"] {
+        let line = format!("defrag {line}");
+        assert_eq!(directory(&line, &[("ETCD_DATA_DIR", "m2.etcd")]), PathBuf::from("m1.etcd"));
+    }
+    assert_eq!(directory("defrag", &[("ETCD_DATA_DIR", "m2.etcd")]), PathBuf::from("m2.etcd"));
+    for (line, expected) in [
+        ("defrag", "required flag(s) \"data-dir\" not set"),
+        ("defrag --data-dir=", "required flag(s) \"data-dir\" not set"),
+        ("defrag --data-dir", "flag needs an argument: -data-dir"),
+        ("defrag m1.etcd", "not 'm1.etcd'"),
+        ("defrag --data-dir m1.etcd --name m1", "not '--name'"),
+    ] {
+        let (exit_code, message) = refuse(line);
+        assert_eq!(exit_code, 1, "{line}");
+        assert!(message.contains(expected), "{line}: {message}");
     }
 }

@@ -64,6 +64,13 @@ fn is_known(kind: i32) -> bool {
     matches!(AlarmType::try_from(kind), Ok(AlarmType::Nospace | AlarmType::Corrupt))
 }
 
+/// The change that raises an alarm; none for a kind that nobody knows.
+pub(super) fn change(alarm: AlarmMember) -> Option<Change> {
+    let AlarmMember { member_id, alarm } = alarm;
+    let key = is_known(alarm).then(|| row_key(MemberId(member_id), alarm))?;
+    Some(Change::set(Table::Meta, key, Bytes::new()))
+}
+
 fn row_key(member: MemberId, kind: i32) -> Bytes {
     let mut key = BytesMut::with_capacity(ALARM_PREFIX.len() + 12);
     key.put_slice(ALARM_PREFIX);

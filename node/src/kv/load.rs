@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use node_protocol::Revision;
+use node_protocol::telemetry::Restored;
 
 use super::alarm::ALARM_PREFIX;
 use super::change::Table;
@@ -10,7 +12,7 @@ use super::compact::Compaction;
 use super::error::LoadError;
 use super::row::{RowKey, RowKind, decode_head};
 use super::rows::{RowStore, Rows};
-use super::store::{META_KEY, META_VERSION, Store};
+use super::store::{META_KEY, META_VERSION, RESTORED_KEY, Store};
 
 /// Builds a store from its tables: [`push`](Self::push) every entry of every [`Table`], each
 /// table's in the order of its keys, then [`finish`](Self::finish).
@@ -59,6 +61,15 @@ impl Loader {
     fn push_meta(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
         if let Some(name) = key.strip_prefix(ALARM_PREFIX) {
             return self.store.alarms.restore(name);
+        }
+        if key == RESTORED_KEY {
+            let ([snapshot, began_at], []) = value.as_chunks::<8>() else {
+                return Err("its length is impossible");
+            };
+            let revision = |bytes: &[u8; 8]| Revision(i64::from_le_bytes(*bytes));
+            self.store.restored =
+                Some(Restored { snapshot: revision(snapshot), began_at: revision(began_at) });
+            return Ok(());
         }
         if key != META_KEY {
             return Ok(());

@@ -60,4 +60,4 @@ pub use load::Loader;
 pub use row::{ROW_KEY_BYTES, RowError, RowKey, RowKind, decode_row};
 pub use rows::{MemoryRows, Rows};
 pub use session::{Admission, MAX_RUNS, Sessions};
-pub use store::{Applied, Executed, LeaseChange, Response, Store};
+pub use store::{Applied, Executed, LeaseChange, Response, Store, restored};

@@ -67,7 +67,8 @@ pub enum RowKind {
 }
 
 impl RowKind {
-    fn number(self) -> u8 {
+    /// The byte before a row's protobuf.
+    pub fn number(self) -> u8 {
         match self {
             Self::Put => 0,
             Self::Tombstone => 1,

@@ -8,6 +8,7 @@ use etcd_api::etcdserverpb::{
     LeaseRevokeResponse, PutResponse, ResponseHeader, TxnResponse,
 };
 use node_protocol::Revision;
+use node_protocol::telemetry::Restored;
 
 use super::alarm::Alarms;
 use super::change::{Change, Table};
@@ -27,6 +28,10 @@ pub(super) const FIRST_REVISION: i64 = 1;
 pub(super) const NEVER_COMPACTED: i64 = -1;
 /// The name of our row in the table of single values.
 pub(super) const META_KEY: &[u8] = b"kv/state";
+
+/// Where the newest revision of the snapshot is that the cluster was restored from, and the
+/// cluster's own at that time.
+pub(super) const RESTORED_KEY: &[u8] = b"kv/restored";
 /// That row's version; a reader refuses another one.
 pub(super) const META_VERSION: u8 = 1;
 
@@ -109,6 +114,8 @@ pub struct Store {
     pub(super) revision: i64,
     pub(super) compacted: i64,
     pub(super) compaction: Option<Compaction>,
+    /// What it all began with, if that was a snapshot.
+    pub(super) restored: Option<Restored>,
     pub(super) history: History,
     pub(super) hash: u64,
     pub(super) meta_changed: bool,
@@ -144,6 +151,34 @@ pub(super) fn header(revision: i64) -> Option<ResponseHeader> {
     Some(ResponseHeader { revision, ..ResponseHeader::default() })
 }
 
+/// The row of the single values.
+fn numbers(revision: i64, compacted: i64, hash: u64) -> Change {
+    let mut row = vec![META_VERSION];
+    row.extend(revision.to_le_bytes());
+    row.extend(compacted.to_le_bytes());
+    row.extend(hash.to_le_bytes());
+    Change::set(Table::Meta, Bytes::from_static(META_KEY), row)
+}
+
+/// What makes rows that were written elsewhere a state: its newest revision, that of the snapshot
+/// (which is less where revisions were bumped), the one up to which it is compacted if it ever was,
+/// and the alarms that are on.
+pub fn restored(
+    revision: i64,
+    snapshot: i64,
+    compacted: Option<i64>,
+    alarms: impl IntoIterator<Item = etcd_api::etcdserverpb::AlarmMember>,
+) -> Vec<Change> {
+    let revision = revision.max(FIRST_REVISION);
+    let beginning = [snapshot.max(FIRST_REVISION), revision].map(i64::to_le_bytes).concat();
+    let mut changes = vec![
+        numbers(revision, compacted.unwrap_or(NEVER_COMPACTED), 0),
+        Change::set(Table::Meta, Bytes::from_static(RESTORED_KEY), beginning),
+    ];
+    changes.extend(alarms.into_iter().filter_map(super::alarm::change));
+    changes
+}
+
 impl Store {
     /// An empty store, at revision 1, in front of empty `rows`. For one that is not empty see
     /// [`Loader`](super::Loader).
@@ -157,6 +192,7 @@ impl Store {
             revision: FIRST_REVISION,
             compacted: NEVER_COMPACTED,
             compaction: None,
+            restored: None,
             history: History::default(),
             hash: 0,
             meta_changed: false,
@@ -239,11 +275,7 @@ impl Store {
         let mut changes = std::mem::take(&mut self.changes);
         self.sessions.take_changes(&mut changes);
         if std::mem::take(&mut self.meta_changed) {
-            let mut row = vec![META_VERSION];
-            row.extend(self.revision.to_le_bytes());
-            row.extend(self.compacted.to_le_bytes());
-            row.extend(self.hash.to_le_bytes());
-            changes.push(Change::set(Table::Meta, Bytes::from_static(META_KEY), row));
+            changes.push(numbers(self.revision, self.compacted, self.hash));
         }
         changes
     }
@@ -262,6 +294,11 @@ impl Store {
     /// Notes that every row up to and including `up_to` can be read from the disk.
     pub fn flushed(&mut self, up_to: RowKey) {
         self.rows.flushed(up_to, RowStore::recent_bytes());
+    }
+
+    /// What the cluster began with, if it was restored from a snapshot.
+    pub fn restored(&self) -> Option<Restored> {
+        self.restored
     }
 
     /// The current revision.

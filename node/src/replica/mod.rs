@@ -17,6 +17,7 @@
 
 mod commands;
 mod leases;
+mod slowness;
 mod snapshots;
 mod watching;
 
@@ -52,6 +53,7 @@ use crate::transport::links::{LinkNews, Links};
 use crate::transport::{Forwarded, Packet};
 use commands::sound;
 use leases::Asks;
+use slowness::Slowness;
 
 /// Inputs taken in one step; more wait for the next. Bounds the size of a batch.
 pub const INPUTS_PER_STEP: usize = 4096;
@@ -148,6 +150,8 @@ pub struct Parts {
     pub tick_micros: u32,
     /// Ticks of an election timeout.
     pub election_ticks: u32,
+    /// Ticks between two heartbeats of a leader.
+    pub heartbeat_ticks: u32,
     /// Entries applied before the log is compacted (`--snapshot-count`).
     pub snapshot_count: u64,
     /// Entries kept then for followers that were away for a moment.
@@ -186,6 +190,7 @@ pub struct Replica {
     kept: Vec<Input>,
     seen_leader: Option<(Term, MemberId)>,
     last_sync: Duration,
+    slowness: Slowness,
     ticks: u64,
     /// Ticks until the first campaign is begun again.
     campaign_in_ticks: u32,
@@ -227,6 +232,7 @@ impl Replica {
             kept: Vec::new(),
             seen_leader: None,
             last_sync: Duration::ZERO,
+            slowness: Slowness::default(),
             ticks: 0,
             campaign_in_ticks: 0,
             commit_unsaved: false,
@@ -435,6 +441,11 @@ impl Replica {
     }
 
     fn tick(&mut self) {
+        let heartbeat_micros =
+            u64::from(self.parts.heartbeat_ticks) * u64::from(self.parts.tick_micros);
+        let leads = self.parts.driver.is_leader();
+        let now = self.parts.clock.now_micros();
+        self.slowness.tick(now, leads.then_some(heartbeat_micros), &self.parts.metrics);
         self.parts.driver.tick();
         if self.parts.driver.is_forgotten() {
             // Whoever knows that this member was removed says so when called.
@@ -622,6 +633,7 @@ impl Replica {
             hit(Failpoint::VoteSynced);
         }
         self.parts.metrics.wal_fsync_seconds.observe(self.last_sync.as_secs_f64());
+        self.slowness.synced(self.last_sync);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::telemetry::Telemetry;
 use crate::threads::Alarm;
 use crate::transport::bulk::{self, Body, Incoming, Receiver};
 use crate::transport::handshake::{self, Dial};
-use crate::urls::Url;
+use node_identity::urls::Url;
 
 /// Which snapshot could be sent.
 pub(super) struct Newest(pub(super) Arc<State>);

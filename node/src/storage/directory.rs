@@ -86,7 +86,7 @@ impl DataDirectory {
     ///
     /// If a directory cannot be created.
     pub fn unlocked(disk: &dyn Disk, data_dir: &Path) -> Result<Self, DirectoryError> {
-        let member = data_dir.join(MEMBER_DIR);
+        let member = Self::member_dir_of(data_dir);
         let wal = member.join(WAL_DIR);
         disk.create_dir(&wal).map_err(io_error("create", &wal))?;
         disk.create_dir(&member).map_err(io_error("create", &member))?;
@@ -95,6 +95,12 @@ impl DataDirectory {
             disk.sync_dir(dir).map_err(io_error("sync", dir))?;
         }
         Ok(Self { member, wal, _lock: None })
+    }
+
+    /// Where the state of a data directory is, whether or not there is one.
+    #[must_use]
+    pub fn member_dir_of(data_dir: &Path) -> PathBuf {
+        data_dir.join(MEMBER_DIR)
     }
 
     /// Where the state is.

@@ -62,5 +62,5 @@ pub use fault::{DiskFaults, FaultDisk};
 pub use memory::MemoryDisk;
 pub use schema::{Applied, Identity};
 pub use snapshot::{ReceivedSnapshot, SnapshotError, SnapshotReader, SnapshotWriter};
-pub use state::{FlushBatch, Pinned, State, StateError, StateOptions};
+pub use state::{FlushBatch, Pinned, Put, State, StateError, StateOptions};
 pub use wal::{Batch, Mark, Metadata, Recovered, Wal, WalError, WalOptions};

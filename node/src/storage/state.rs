@@ -151,6 +151,9 @@ pub enum StateError {
     },
 }
 
+/// Takes changes of a state that is being created.
+pub type Put<'a> = &'a mut dyn FnMut(&[Change]) -> Result<(), StateError>;
+
 /// The state of one member. Shared by reference: one thread flushes, any thread reads.
 #[derive(Debug)]
 pub struct State {
@@ -267,17 +270,34 @@ impl State {
         changes: &[Change],
         options: StateOptions,
     ) -> Result<Self, StateError> {
+        Self::create_from(disk, dir, identity, applied, options, |put| put(changes))
+    }
+
+    /// As [`create`](Self::create), of changes that come in pieces: `fill` gives each to what it is
+    /// handed, in their order. Not all of them have to fit into memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create), and those of `fill`; nothing counts as begun then.
+    pub fn create_from<E: From<StateError>>(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        identity: Identity,
+        applied: &Applied,
+        options: StateOptions,
+        fill: impl FnOnce(Put<'_>) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let place = Place { disk: Arc::clone(disk), dir: dir.to_path_buf(), options };
         if Self::exists(&**disk, dir)? {
-            return Err(StateError::Exists { path: place.state_path() });
+            return Err(StateError::Exists { path: place.state_path() }.into());
         }
         place.remove_leftovers()?;
         let building = place.building_path(applied.index, 0);
         let mut built = Built::begin(&place, building.clone())?;
-        built.change(changes)?;
+        fill(&mut |changes| built.change(changes))?;
         built.finish(&place, identity, applied)?;
         place.put_in_place(&building)?;
-        Self::open(disk, dir, options)
+        Ok(Self::open(disk, dir, options)?)
     }
 
     /// Opens the state in `dir`.

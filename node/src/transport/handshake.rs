@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::codec::{self, CodecError};
 use crate::cluster::Membership;
-use crate::urls::Url;
+use node_identity::urls::Url;
 
 /// How long a handshake may take, from dialling to the answer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

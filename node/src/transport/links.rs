@@ -160,7 +160,8 @@ impl Links for TcpLinks {
                 sent_bytes: self.metrics.peer_sent_bytes(peer),
                 failures: self.metrics.peer_sent_failures(peer),
             });
-            let parsed = urls.iter().filter_map(|url| crate::urls::Url::parse(url).ok()).collect();
+            let parsed =
+                urls.iter().filter_map(|url| node_identity::urls::Url::parse(url).ok()).collect();
             let dial = Dial { urls: parsed, proxy: self.proxy.clone() };
             let keep = keep_up(link.clone(), self.identity.clone(), dial, self.news.clone());
             self.tasks.spawn_on(keep, &self.runtime);

@@ -35,6 +35,12 @@ pub trait Inbox: Clone + Send + Sync + 'static {
     fn caller(&self, from: MemberId, connected: bool) -> impl Future<Output = bool> + Send;
 }
 
+/// Who is nobody's peer any more and yet no stranger.
+pub trait Outcasts: Send + Sync {
+    /// A member of this cluster's id calls; true if it is one of them. It is told nothing then.
+    fn called(&self, caller: MemberId) -> bool;
+}
+
 /// Serves one listening socket until stopped.
 pub struct Listener<I> {
     /// Who this member is.
@@ -45,6 +51,8 @@ pub struct Listener<I> {
     pub snapshots: Arc<dyn Receiver>,
     /// Who hashes for peers that compare.
     pub hasher: Arc<dyn Hasher>,
+    /// Whom nobody answers.
+    pub outcasts: Arc<dyn Outcasts>,
     /// Where messages are read: beside whom they go to.
     pub reads_on: Runtime,
     /// What is counted.
@@ -103,6 +111,9 @@ impl<I: Inbox> Listener<I> {
             return Err(CodecError::Unexpected(header.kind).into());
         }
         let hello = decode_hello(payload)?;
+        if hello.cluster == self.identity.cluster && self.outcasts.called(header.from) {
+            return Ok(());
+        }
         let back = |kind| FrameHeader::new(kind, self.identity.member, header.from);
         if let Err(rejection) = self.identity.judge(&header, hello) {
             let text = rejection.to_string();

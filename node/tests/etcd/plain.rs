@@ -41,6 +41,9 @@ static ID: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:[0-9a-f]{15,16}|-?\d{
 static INITIAL_CLUSTER: LazyLock<Regex> =
     LazyLock::new(|| regex(r#"ETCD_INITIAL_CLUSTER="([^"]*)""#));
 
+/// The keys of a lease, which etcd has in a map: their order is chance.
+static LEASED: LazyLock<Regex> = LazyLock::new(|| regex(r"attached keys\(\[([^\]]*)\]\)"));
+
 /// Names for what differs.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
@@ -82,6 +85,11 @@ impl Names {
         });
         // Some ids are printed as wide as the longest.
         let text = text.replace("  <", " <");
+        let text = LEASED.replace_all(&text, |found: &Captures<'_>| {
+            let mut keys: Vec<_> = found[1].split(' ').collect();
+            keys.sort_unstable();
+            format!("attached keys([{}])", keys.join(" "))
+        });
         // Its order is that of ids, which are chance for members that were added.
         INITIAL_CLUSTER
             .replace(&text, |found: &Captures<'_>| {

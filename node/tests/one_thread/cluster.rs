@@ -261,6 +261,7 @@ impl Cluster {
             name: "m".into(),
             cluster: metadata.cluster_id,
             etcd_version: "3.5.0".into(),
+            restored: None,
         };
         let telemetry = Telemetry::new(speaker, Status::default_at(0));
         let (inbox_in, inbox) = flume::bounded(1 << 16);
@@ -304,6 +305,7 @@ impl Cluster {
             member,
             tick_micros: u32::try_from(TICK_MICROS).expect("a tick is short"),
             election_ticks: 100,
+            heartbeat_ticks: 10,
             snapshot_count: self.snapshot_count,
             catchup_entries: self.snapshot_count.min(5_000),
             strict_reconfig_check: true,

@@ -24,6 +24,14 @@ fn damage(path: &Path) -> usize {
     places.len()
 }
 
+/// Has a member keep no copy of its keys: reading the state for one would bring what rots on the
+/// disk into RAM again.
+fn without_copies(folder: &Path) {
+    let member = folder.join("member");
+    fs::create_dir_all(&member).expect("a directory");
+    fs::write(member.join("snap"), "not a directory").expect("a file");
+}
+
 fn state_file(folder: &Path) -> PathBuf {
     folder.join("member/state.redb")
 }
@@ -72,6 +80,7 @@ async fn a_damaged_state_is_refused_by_name() {
 #[tokio::test]
 async fn a_state_that_rots_under_a_running_member_ends_it() {
     let folder = tempfile::tempdir().expect("a directory");
+    without_copies(folder.path());
     let mut member = Member::start(folder.path());
     member.put("key", NEEDLE.into()).await;
     // More than the member keeps in RAM of what it wrote and of what it read.
@@ -89,6 +98,7 @@ async fn a_state_that_rots_under_a_running_member_ends_it() {
 async fn a_rotten_snapshot_ends_who_would_send_it_and_the_others_go_on() {
     let urls = Urls::of(3);
     let folders = [(); 3].map(|()| tempfile::tempdir().expect("a directory"));
+    folders.iter().for_each(|folder| without_copies(folder.path()));
     let mut members: Vec<Member> = (0..3).map(|n| urls.start(n, folders[n].path())).collect();
     members[0].put("key", NEEDLE.into()).await;
     let mut leader = 0;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use etcd_api::etcdserverpb::kv_client::KvClient;
 use etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use etcd_api::etcdserverpb::{PutRequest, RangeRequest, StatusRequest};
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,6 +83,21 @@ impl Urls {
             .spawn()
             .expect("the program starts");
         Member { process, client_url: client.clone() }
+    }
+}
+
+/// Asks for a change of the members, and again while not all of them have found one another.
+pub(crate) async fn changed<T>(mut ask: impl AsyncFnMut() -> Result<Response<T>, Status>) -> T {
+    let since = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer.into_inner(),
+            Err(status) => {
+                let again = status.message().contains("unhealthy") && since.elapsed() < PATIENCE;
+                assert!(again, "the members are not changed: {status}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -28,7 +28,10 @@ impl Linearizable {
     fn open_gaps(&self) -> Result<usize, Broken> {
         match &self.broken {
             Some(broken) => Err(broken.clone()),
-            None => Ok(self.gathered.order()?.gaps.gaps.len()),
+            None => {
+                let clusters = self.gathered.clusters();
+                clusters.iter().try_fold(0, |gaps, one| Ok(gaps + one.order()?.gaps.gaps.len()))
+            }
         }
     }
 }

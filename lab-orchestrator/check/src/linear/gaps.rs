@@ -128,6 +128,10 @@ fn count(
     let mut next = Floor::START.revision + 1;
     for revision in known.into_iter().chain([run.last.revision.saturating_add(1)]) {
         while next < revision {
+            if (run.left_out.0..run.left_out.1).contains(&next) {
+                next = run.left_out.1;
+                continue;
+            }
             let able = floors.partition_point(|floor| *floor < next);
             if able <= gaps.len() {
                 return (gaps, Some(next));

@@ -57,6 +57,8 @@ pub(crate) struct Run<'a> {
     pub(crate) last: Floor,
     /// With the events that tell of them.
     pub(crate) read_backs: &'a [(u64, ReadBack)],
+    /// From the first revision that a restore left out to the first behind them; nobody made those.
+    pub(crate) left_out: (i64, i64),
 }
 
 impl<'a> Run<'a> {

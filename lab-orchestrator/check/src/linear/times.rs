@@ -42,7 +42,9 @@ pub(super) fn real_time(run: Run<'_>) -> Result<(), Broken> {
         };
         if !behind {
             let began = match floor.who {
-                Who::Start => "was asked of a new cluster at revision 1".into(),
+                Who::Start => {
+                    format!("was asked of a new cluster at revision {}", floor.revision)
+                }
                 earlier @ (Who::Operation(_) | Who::ReadBack(_)) => format!(
                     "began after {} had returned at revision {}",
                     run.words(earlier),

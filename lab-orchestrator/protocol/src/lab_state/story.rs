@@ -5,6 +5,8 @@
 //! who folds the journal reads the same story. Several events that are one thing to a person
 //! (three processes that start, the twelve links of a partition) become one line.
 
+mod backups;
+mod recovery;
 #[cfg(test)]
 mod tests;
 mod wording;
@@ -21,8 +23,8 @@ use wording::{
 };
 
 use crate::{
-    By, Command, CommandId, Ended, Event, LabState, Link, LinkCondition, MemberNo, Process,
-    SIMULATION, Standing, tape::Gap,
+    By, Command, CommandId, DrillEvent, Ended, Event, LabState, Link, LinkCondition, MemberNo,
+    Process, SIMULATION, Standing, tape::Gap,
 };
 
 /// Lines kept; the oldest are dropped.
@@ -116,6 +118,8 @@ enum Kind {
     Grants(MemberNo, Term),
     Refuses(MemberNo),
     Links(By, LinkCondition, Vec<Link>),
+    BackedUp,
+    NoBackup,
 }
 
 impl Story {
@@ -198,7 +202,8 @@ impl Story {
             }
             Event::Note { text } => self.line(at_micros, Tone::Asked, text.clone()),
             Event::Judged(verdict) => {
-                let text = format!("The run is judged: {:?}.", verdict.judgement).to_lowercase();
+                let text =
+                    format!("The run is judged: {:?}.", verdict.judgement).to_ascii_lowercase();
                 self.line(at_micros, Tone::Asked, capital(&text));
                 for broken in verdict.checks.iter().filter(|check| check.is_broken()) {
                     let text = format!("Broken: {}. {}", broken.check, capital(&broken.because));
@@ -217,8 +222,38 @@ impl Story {
                 };
                 self.line(at_micros, Tone::Asked, text);
             }
+            Event::Said(said) => {
+                let typed = |command: &Command| match command {
+                    Command::Type { line } => Some(line.clone()),
+                    _ => None,
+                };
+                let open = self.open.iter().find(|(id, ..)| *id == said.id);
+                if let Some(line) = open.and_then(|(.., command)| typed(command)) {
+                    let end = match said.code {
+                        0 => "done".to_owned(),
+                        code => format!("ended with {code}"),
+                    };
+                    self.line(at_micros, Tone::Asked, format!("At the terminal: {line} ({end})"));
+                }
+            }
+            Event::Restored { member, cluster, revision, began_at: _ } => {
+                self.restored(state, at_micros, *member, (*cluster, *revision));
+            }
+            Event::Scored(score) => self.scored(at_micros, score),
+            Event::BackupsChanged { every_millis, keep, verify } => {
+                let text = backups::habit(*every_millis, *keep, *verify);
+                self.line(at_micros, Tone::Asked, text);
+            }
+            Event::Backup(backup) => self.backup(backup, at_micros),
             Event::RunEnded => self.line(at_micros, Tone::Asked, "The run ends.".to_owned()),
-            Event::Identified { .. }
+            Event::Drill(DrillEvent::Opened) => {
+                self.line(at_micros, Tone::Asked, "It is your turn.".to_owned());
+            }
+            Event::AnsweredBy { .. }
+            | Event::Drill(_)
+            | Event::Seated { .. }
+            | Event::Snapshots(_)
+            | Event::Identified { .. }
             | Event::Telemetry { .. }
             | Event::Status { .. }
             | Event::TraceLost { .. }
@@ -276,7 +311,7 @@ impl Story {
     ) {
         let window_micros = match kind {
             // A member that hears no majority asks once in each election timeout.
-            Kind::AsksAgain => 5 * ONE_LINE_MICROS,
+            Kind::AsksAgain | Kind::BackedUp | Kind::NoBackup => 5 * ONE_LINE_MICROS,
             _ => ONE_LINE_MICROS,
         };
         let fresh = |merge: &Merge| {
@@ -312,6 +347,10 @@ impl Story {
         match command {
             Command::UndoFaults => {
                 self.line(at_micros, Tone::Holds, format!("{by} undid all faults."));
+            }
+            Command::DamageSnapshot { name } => {
+                let text = format!("{by} damaged {name}: one bit of it is another.");
+                self.line(at_micros, Tone::Fault, text);
             }
             Command::PromoteMember { member } => {
                 let text = format!("{by} promoted {member}: it is no learner any more.");
@@ -402,6 +441,10 @@ impl Story {
                 {
                     let text = format!("The disk of {member} is wiped: it remembers nothing.");
                     self.line(at_micros, Tone::Fault, text);
+                    if backups::is_last_disk(state, member) {
+                        let window = state.backups.loss_window(at_micros);
+                        self.line(at_micros, Tone::Fault, backups::loss(&window));
+                    }
                     return;
                 }
                 if matches!(known.process, Process::Down { .. }) {
@@ -440,7 +483,7 @@ impl Story {
                 );
                 format!("{text}{office}. Nothing was flushed.{after}")
             }
-            Ended::Exit { .. } | Ended::Signal { .. } if asked => {
+            Ended::Exit { .. } | Ended::Signal { .. } | Ended::Unseen if asked => {
                 let who = self.asker(
                     |command| matches!(command, Command::Stop { member: m } if *m == member),
                 );
@@ -458,6 +501,7 @@ impl Story {
                 format!("{member}{office} was ended by signal {number}.{after}")
             }
             Ended::NotStarted { why } => format!("{member} could not be started: {why}."),
+            Ended::Unseen => format!("{member}{office} ended, and not by the lab.{after}"),
         }
     }
 
@@ -704,7 +748,9 @@ impl Story {
                     ),
                     _ => format!("{member} leads"),
                 };
-                let pause = self.leaderless_since.take().map(|since| {
+                // The successor may be heard before the one that handed over to it.
+                let pause = self.leaderless_since.take().filter(|since| *since < at_micros);
+                let pause = pause.map(|since| {
                     format!(" The cluster had no leader for {}.", seconds(at_micros - since))
                 });
                 let text = format!("{votes} in term {term}.{}", pause.unwrap_or_default());

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use node_protocol::{Role, Term, TraceEvent};
+use node_protocol::{ClusterId, Role, Term, TraceEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -66,7 +66,8 @@ pub struct Tape {
     pub reads: Tally,
     /// The most members that were leaders of one same term, of the terms still remembered.
     pub most_leaders_in_a_term: u8,
-    leaders_by_term: BTreeMap<Term, BTreeSet<MemberNo>>,
+    /// Of one cluster: a restored one counts its terms anew.
+    leaders_by_term: Vec<((ClusterId, Term), BTreeSet<MemberNo>)>,
     open: BTreeMap<OpId, Open>,
     wanted: VecDeque<Wanted>,
     cut: BTreeSet<Link>,
@@ -240,11 +241,11 @@ impl Tape {
         match event {
             Event::Process { member, process } => self.process(state, *member, process, at_micros),
             Event::Status { member, status } => {
-                self.office(*member, status.role, status.term, at_micros);
+                self.office(state, *member, (status.role, status.term), at_micros);
             }
             Event::Trace { member, traced } => {
                 if let TraceEvent::Became { role, term, .. } = &traced.event {
-                    self.office(*member, *role, *term, at_micros);
+                    self.office(state, *member, (*role, *term), at_micros);
                 }
             }
             Event::LinkChanged { link, condition } => {
@@ -275,6 +276,15 @@ impl Tape {
             | Event::WatchClosed { .. }
             | Event::WatchResumed { .. }
             | Event::MemberAdded { .. }
+            | Event::Said(_)
+            | Event::Restored { .. }
+            | Event::AnsweredBy { .. }
+            | Event::BackupsChanged { .. }
+            | Event::Backup(_)
+            | Event::Snapshots(_)
+            | Event::Scored(_)
+            | Event::Seated { .. }
+            | Event::Drill(_)
             | Event::RunEnded => {}
         }
         None
@@ -384,7 +394,13 @@ impl Tape {
         }
     }
 
-    fn office(&mut self, member: MemberNo, role: Role, term: Term, at_micros: u64) {
+    fn office(
+        &mut self,
+        state: &LabState,
+        member: MemberNo,
+        (role, term): (Role, Term),
+        at_micros: u64,
+    ) {
         if role != Role::Leader {
             self.leave_office(member, at_micros);
             return;
@@ -398,12 +414,22 @@ impl Tape {
             &mut self.leaders,
             LeaderSpan { member, term, from_micros: at_micros, until_micros: None },
         );
-        let leaders = self.leaders_by_term.entry(term).or_default();
+        let cluster = state.members.get(&member).and_then(|known| known.id);
+        let cluster = cluster.map_or_else(ClusterId::default, |(_, cluster)| cluster);
+        let key = (cluster, term);
+        let place = match self.leaders_by_term.iter().rposition(|(known, _)| *known == key) {
+            Some(place) => place,
+            None => {
+                self.leaders_by_term.push((key, BTreeSet::new()));
+                self.leaders_by_term.len() - 1
+            }
+        };
+        let leaders = &mut self.leaders_by_term[place].1;
         leaders.insert(member);
         let count = u8::try_from(leaders.len()).unwrap_or(u8::MAX);
         self.most_leaders_in_a_term = self.most_leaders_in_a_term.max(count);
         while self.leaders_by_term.len() > SPANS {
-            self.leaders_by_term.pop_first();
+            self.leaders_by_term.remove(0);
         }
     }
 

@@ -15,6 +15,11 @@
 //!  put TARGET [times N] [deadline TIME]
 //!  read TARGET [serializable] [times N] [deadline TIME]
 //!  lease TARGET ttl TIME as NAME     time to live NAME at TARGET
+//!  type LINE                      a line of the terminal, which must end with 0
+//!  type in vain LINE              one that must not
+//!  backups every TIME keep N      a backup so often, each restored for a test
+//!  backups off
+//!  damage FILE                    one byte of a file on the desk; `$BACKUP`: the last good backup
 //! ```
 
 use std::fmt;
@@ -140,6 +145,16 @@ pub enum Verb {
         name: String,
         target: Target,
     },
+    /// A line of the terminal; `in_vain` when it must fail.
+    Type {
+        line: String,
+        in_vain: bool,
+    },
+    /// `None` ends them.
+    Backups(Option<(Span, u32)>),
+    Damage {
+        file: String,
+    },
 }
 
 /// A change of the members.
@@ -159,7 +174,7 @@ const CALL_DEADLINE: Span = Span::Millis(10_000);
 /// The verbs, for error messages.
 const ALLOWED: &str = "crash, stop, pause, resume, restart, wipe, isolate, cut, heal, delay, \
     partition, undo faults, start over, read back, add member, add learner, promote, remove, \
-    transfer leadership to, token, workload, put, read, lease, time to live";
+    transfer leadership to, token, workload, put, read, lease, time to live, type, backups, damage";
 
 impl FromStr for Action {
     type Err = String;
@@ -231,6 +246,18 @@ fn verb(text: &str) -> Result<Verb, String> {
             })
         }
         "lease" => lease(rest),
+        "type" => {
+            let (line, in_vain) = match rest.strip_prefix("in vain ") {
+                Some(line) => (line, true),
+                None => (rest, false),
+            };
+            match line.trim() {
+                "" => Err("write `type` and a line, such as `type ls`".into()),
+                line => Ok(Verb::Type { line: line.to_owned(), in_vain }),
+            }
+        }
+        "backups" => backups(rest),
+        "damage" if !rest.is_empty() => Ok(Verb::Damage { file: rest.to_owned() }),
         "time" => match rest.strip_prefix("to live ").and_then(|rest| rest.split_once(" at ")) {
             Some((name, target)) if is_name(name) => {
                 Ok(Verb::LeaseTimeToLive { name: name.to_owned(), target: target.parse()? })
@@ -308,6 +335,16 @@ fn delay(text: &str) -> Result<Verb, String> {
         return Err("write `delay LINK TIME`, such as `delay m1>m2 50ms`".into());
     };
     Ok(Verb::Delay { link: link(&start.join(" "))?, by: by.parse()?, jitter })
+}
+
+fn backups(text: &str) -> Result<Verb, String> {
+    match text.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["off"] => Ok(Verb::Backups(None)),
+        ["every", every, "keep", keep] => {
+            Ok(Verb::Backups(Some((every.parse()?, count(keep, 1000)?))))
+        }
+        _ => Err("write `backups every 1s keep 10`, or `backups off`".into()),
+    }
 }
 
 fn lease(text: &str) -> Result<Verb, String> {
@@ -432,6 +469,9 @@ mod tests {
                 },
             ),
             ("undo faults", Verb::UndoFaults),
+            ("backups every 1s keep 10", Verb::Backups(Some((Span::Millis(1_000), 10)))),
+            ("backups off", Verb::Backups(None)),
+            ("damage $BACKUP", Verb::Damage { file: "$BACKUP".into() }),
             ("read back", Verb::ReadBack),
             (
                 "add learner as newcomer",
@@ -505,6 +545,7 @@ mod tests {
             ("lease m1 ttl 500ms as x", "whole seconds"),
             ("delay m1>m2 soon", "not a time"),
             ("crash", "missing"),
+            ("backups often", "backups off"),
             ("add voter", "add learner"),
             ("add member as m4", "add learner"),
             ("transfer m2", "leadership to"),

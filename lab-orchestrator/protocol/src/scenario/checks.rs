@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Span;
+use super::{Span, Target};
 
 /// A check without parameters: `election_safety = {}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,14 @@ pub struct NoParameters {}
 pub struct AtLeast {
     /// With fewer cases the run proves nothing: unknown. At least 1.
     pub at_least: u32,
+}
+
+/// No more than so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AtMost {
+    /// How many are allowed; 0 for none.
+    pub at_most: u32,
 }
 
 /// How often a client may have to turn.
@@ -43,6 +51,33 @@ pub struct BootstrapMeasured {
     pub repair_step: u32,
     /// Number of the step that bootstraps anew, from 1.
     pub anew_step: u32,
+}
+
+/// Who has a vote at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VotersAtEnd {
+    /// So many.
+    pub exactly: u32,
+    /// None of these members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Target>,
+}
+
+/// What could still fail, all along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tolerance {
+    /// So many voters; 0 when a quorum is enough.
+    pub at_least: u32,
+}
+
+/// From which step on something is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinceStep {
+    /// Number of the step, from 1.
+    pub since_step: u32,
 }
 
 macro_rules! checks {
@@ -117,4 +152,26 @@ checks! {
     state_machine_safety: NoParameters,
     /// Every watch was told all it asked for, once, whole and in order, as etcd promises.
     watch_guarantees: AtLeast,
+    /// A restore, or a cluster begun anew, lost no more acknowledged writes than so.
+    lost_writes: AtMost,
+    /// Every member that runs at the end is a new one, of one new cluster.
+    identity_changed: NoParameters,
+    /// Every member that runs at the end is of the cluster that the run began with.
+    identity_kept: NoParameters,
+    /// So many writes were acknowledged after the last loss of the quorum.
+    writes_resumed: AtLeast,
+    /// Watches were told of so many changes after a restore: none waits for a revision to come.
+    watches_see: AtLeast,
+    /// No process ended that nobody had asked to.
+    nobody_ended_by_itself: NoParameters,
+    /// After a total loss the cluster began anew with the last good backup, and the lab told so.
+    backups_bound_loss: AtLeast,
+    /// So many members have a vote at the end, and each of them runs.
+    voters: VotersAtEnd,
+    /// From the first time that it was so, so many voters more could fail and a quorum was left.
+    tolerance_kept: Tolerance,
+    /// No leader's process ended or paused before another member had been elected.
+    leadership_handed_over: NoParameters,
+    /// Every voter runs a process that began after this step.
+    restarted: SinceStep,
 }

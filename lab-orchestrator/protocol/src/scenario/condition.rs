@@ -13,6 +13,9 @@
 //!  all agree           every process is up and follows the same leader, no link is cut
 //!  converged           all agree, and every log is equally long and wholly applied
 //!  acked N             N more puts were acknowledged since the step began
+//!  backups N           N more backups were restored for a test since the step began
+//!  damaged backup      one was found damaged since the step began
+//!  total loss          no member has a disk that remembers anything
 //!  answered            every single call of the drill has returned
 //! ```
 
@@ -45,12 +48,15 @@ pub enum Condition {
     Converged,
     Acked(u32),
     Answered,
+    Backups(u32),
+    DamagedBackup,
+    TotalLoss,
 }
 
 /// The phrases, for error messages.
 const ALLOWED: &str = "leader, new leader, no leader, TARGET lead, TARGET resigned, TARGET up, \
     TARGET down, TARGET lost, TARGET voter, TARGET learner, TARGET removed, TARGET in sync, \
-    voters N, all agree, converged, acked N, answered";
+    voters N, all agree, converged, acked N, answered, backups N, damaged backup, total loss";
 
 impl FromStr for Condition {
     type Err = String;
@@ -65,10 +71,15 @@ impl FromStr for Condition {
             "all agree" => return Ok(Self::AllAgree),
             "converged" => return Ok(Self::Converged),
             "answered" => return Ok(Self::Answered),
+            "damaged backup" => return Ok(Self::DamagedBackup),
+            "total loss" => return Ok(Self::TotalLoss),
             _ => {}
         }
         if let Some(count) = text.strip_prefix("acked ") {
             return count.trim().parse().map(Self::Acked).map_err(|_| wrong());
+        }
+        if let Some(count) = text.strip_prefix("backups ") {
+            return count.trim().parse().map(Self::Backups).map_err(|_| wrong());
         }
         if let Some(count) = text.strip_prefix("voters ") {
             return count.trim().parse().map(Self::Voters).map_err(|_| wrong());
@@ -112,6 +123,9 @@ impl fmt::Display for Condition {
             Self::Converged => f.write_str("converged"),
             Self::Acked(count) => write!(f, "acked {count}"),
             Self::Answered => f.write_str("answered"),
+            Self::Backups(count) => write!(f, "backups {count}"),
+            Self::DamagedBackup => f.write_str("damaged backup"),
+            Self::TotalLoss => f.write_str("total loss"),
         }
     }
 }
@@ -154,6 +168,9 @@ mod tests {
             "converged",
             "acked 50",
             "answered",
+            "backups 10",
+            "damaged backup",
+            "total loss",
         ] {
             let condition: Condition = text.parse().expect(text);
             assert_eq!(condition.to_string(), text);

@@ -12,20 +12,24 @@
 //!                     └─ checks: what must hold of the run, by name, with parameters
 //! ```
 //!
-//! Left out on purpose: healing everything, converging and reading back at the end. Every drill
-//! ends so; a scenario cannot leave it out.
+//! Left out on purpose: healing everything, converging and reading back at the end. Every run ends
+//! so; a scenario cannot leave it out. Only a drill, which leaves its end to somebody, is judged as
+//! they left it.
 
 mod action;
 mod checks;
 mod condition;
+mod drill;
 mod span;
 mod target;
 
 pub use action::{Action, LinkWord, MemberVerb, Verb};
 pub use checks::{
-    AtLeast, BootstrapMeasured, CHECK_NAMES, Checks, LeavesOffice, NoParameters, ReconnectsAtMost,
+    AtLeast, AtMost, BootstrapMeasured, CHECK_NAMES, Checks, LeavesOffice, NoParameters,
+    ReconnectsAtMost, SinceStep, Tolerance, VotersAtEnd,
 };
 pub use condition::Condition;
+pub use drill::{Drill, Fog, Harm, Other, Wrong};
 pub use span::Span;
 pub use target::Target;
 
@@ -56,6 +60,9 @@ pub struct Scenario {
     /// What happens, in order.
     #[serde(rename = "step")]
     pub steps: Vec<Step>,
+    /// What somebody is to make of it, if it is a drill.
+    #[serde(default)]
+    pub drill: Option<Drill>,
     /// What must hold of the run.
     pub checks: Checks,
 }
@@ -73,6 +80,9 @@ pub struct ClusterWish {
     /// Entries after which a member takes a snapshot and compacts its log; the node's default when
     /// left out.
     pub snapshot_count: Option<u64>,
+    /// Whether the members refuse a change of the members that could cost the quorum, as they do
+    /// when nobody says otherwise.
+    pub strict_reconfig_check: bool,
     /// Members whose process is not started at first, such as `["m3"]`; with any, the first step
     /// does not wait for the cluster to form.
     pub hold_back: Vec<Target>,
@@ -85,6 +95,7 @@ impl Default for ClusterWish {
             election_timeout: Span::Millis(1000),
             heartbeat: Span::Millis(100),
             snapshot_count: None,
+            strict_reconfig_check: true,
             hold_back: Vec::new(),
         }
     }
@@ -142,6 +153,9 @@ pub struct Step {
     /// What is done.
     #[serde(default, rename = "do")]
     pub actions: Vec<Action>,
+    /// What is done as well: one of these lists, drawn from the seed.
+    #[serde(default)]
+    pub one_of: Vec<Vec<Action>>,
     /// What is waited for.
     #[serde(default)]
     pub wait_until: Option<Condition>,

@@ -32,6 +32,8 @@ pub enum Target {
         /// Whether the leader is one of them.
         with_leader: bool,
     },
+    /// Every member whose process runs, paused or not.
+    Running,
     /// All members that the action has not named yet.
     Rest,
     /// The members that an earlier action named `as` this.
@@ -40,7 +42,7 @@ pub enum Target {
 
 /// What a target may be, for error messages.
 const ALLOWED: &str = "all, leader, followers, a_follower, minority, minority with leader, \
-    majority, majority with leader, rest, m1 to m9, or a name that an earlier action gave with \
+    majority, majority with leader, running, rest, m1 to m9, or a name that an earlier action gave with \
     `as`";
 
 impl FromStr for Target {
@@ -57,6 +59,7 @@ impl FromStr for Target {
             ["minority", "with", "leader"] => Ok(Self::Minority { with_leader: true }),
             ["majority"] => Ok(Self::Majority { with_leader: false }),
             ["majority", "with", "leader"] => Ok(Self::Majority { with_leader: true }),
+            ["running"] => Ok(Self::Running),
             ["rest"] => Ok(Self::Rest),
             [word] => match word.parse() {
                 Ok(member) => Ok(Self::Member(member)),
@@ -89,6 +92,7 @@ impl fmt::Display for Target {
             Self::Minority { with_leader: true } => "minority with leader",
             Self::Majority { with_leader: false } => "majority",
             Self::Majority { with_leader: true } => "majority with leader",
+            Self::Running => "running",
             Self::Rest => "rest",
             Self::Named(name) => name,
         })

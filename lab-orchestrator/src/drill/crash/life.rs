@@ -165,6 +165,7 @@ impl Life<'_> {
                 Ended::Exit { code } => format!("exit code {code}"),
                 Ended::Signal { number } => format!("signal {number}"),
                 Ended::NotStarted { why } => why,
+                Ended::Unseen => "ended".to_owned(),
             };
             return Err(Trouble::Broken(format!(
                 "{member} ended by itself ({how}); its last lines:\n{}",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lab_protocol::{CommandId, Event, MemberNo, Process, Standing};
+use lab_protocol::{CommandId, Event, MemberNo, MemberPlan, Process, Standing};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -59,8 +59,8 @@ impl Loop {
         }
     }
 
-    async fn seat(&mut self, newcomer: Newcomer) -> Result<MemberNo, String> {
-        let Newcomer { member, id, cluster, learner, initial_cluster } = newcomer;
+    /// Gives a member a place of its own, from now on.
+    pub(super) async fn place(&mut self, member: MemberNo, initial_cluster: String) -> MemberPlan {
         self.parts.record.added.push(Joined { member, initial_cluster });
         self.write_record().await;
         let plan = planned(member, &self.parts.ports);
@@ -68,7 +68,15 @@ impl Loop {
         if let Some(seated) = &mut self.clients {
             seated.clients.seat(&plan);
         }
+        self.write_seats().await;
+        plan
+    }
+
+    async fn seat(&mut self, newcomer: Newcomer) -> Result<MemberNo, String> {
+        let Newcomer { member, id, cluster, learner, initial_cluster } = newcomer;
+        let plan = self.place(member, initial_cluster).await;
         self.append(Event::MemberAdded { plan, id, cluster, learner });
+        self.renew_backups();
         self.start(member).await?;
         Ok(member)
     }
@@ -112,7 +120,8 @@ impl Loop {
         self.journal.with_state(|state| {
             let serves = |no: MemberNo, standing| match standing {
                 Standing::Voter => true,
-                Standing::Unknown => no.0 <= founders,
+                // Where a member of an earlier cluster was, one of the next may serve.
+                Standing::Unknown | Standing::Elsewhere => no.0 <= founders,
                 Standing::Learner | Standing::Removed => false,
             };
             let all = state.taking_part();

@@ -1,9 +1,11 @@
 //! The checks, one thing each, and the table they are run from.
 
+mod drill;
 mod faults;
 mod frames;
 mod looks;
 mod members;
+mod recovery;
 mod security;
 mod workload;
 
@@ -23,7 +25,7 @@ pub(crate) struct Check {
 }
 
 /// Every check, in the order in which they run.
-pub(crate) const CHECKS: [Check; 16] = [
+pub(crate) const CHECKS: [Check; 18] = [
     Check {
         name: "leader",
         shows: "the page shows one leader and two followers",
@@ -68,6 +70,16 @@ pub(crate) const CHECKS: [Check; 16] = [
         name: "members-keys",
         shows: "the same by keyboard alone",
         run: |surroundings| Box::pin(members::keyboard(surroundings)),
+    },
+    Check {
+        name: "recovery",
+        shows: "two disks destroyed, a snapshot restored by typed lines: new identities, lost writes",
+        run: |surroundings| Box::pin(recovery::recovery(surroundings)),
+    },
+    Check {
+        name: "drill",
+        shows: "a drill under fog: a hint, three typed lines, won, and the fog lifts",
+        run: |surroundings| Box::pin(drill::drill(surroundings)),
     },
     Check {
         name: "reload",

@@ -29,18 +29,6 @@ const FLAGS: [&str; 1] = ["--experimental-watch-progress-notify-interval=1s"];
 /// After so many seconds a program is ended: it hangs.
 const LONGEST_SECONDS: &str = "240";
 
-/// Our member's program.
-fn raft_node() -> String {
-    if let Ok(program) = std::env::var("RAFTLAB_NODE") {
-        return program;
-    }
-    let test = std::env::current_exe().expect("this test is a program");
-    let built = test.ancestors().nth(2).expect("tests are built in a folder of the programs'");
-    let program = built.join("raft-node");
-    assert!(program.exists(), "{} is not built: cargo build -p node", program.display());
-    program.display().to_string()
-}
-
 /// Plays a program on a cluster; returns what it heard, without what is chance.
 fn play(program: &[&Path], cluster: &mut Cluster<'_>) -> Vec<Heard> {
     let mut process = Command::new("timeout")
@@ -78,7 +66,7 @@ fn play(program: &[&Path], cluster: &mut Cluster<'_>) -> Vec<Heard> {
 /// Plays a program on both kinds of cluster and compares; returns how many calls were.
 fn compare(program: &[&Path]) -> Option<usize> {
     let programs = Programs::find()?;
-    let raft_node = raft_node();
+    let raft_node = node_oracle::raft_node();
     let ports = node_oracle::ports(2 * PLACES);
     let flags = FLAGS.map(str::to_owned);
     let [theirs, ours] = [Kind::Etcd, Kind::RaftNode(&raft_node)].map(|kind| {

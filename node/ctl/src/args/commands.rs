@@ -1,13 +1,18 @@
 //! Each command with its flags and an example of its use.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::access::{Auth, Role, User};
+use super::backup::Backup;
 use crate::quote;
 
 /// Reads a whole number; errors are in Go's words.
 fn number(text: &str) -> Result<i64, String> {
     quote::int(text, 10)
+}
+
+pub(super) fn unsigned(text: &str) -> Result<u64, String> {
+    quote::uint(text, 10)
 }
 
 /// What to do.
@@ -45,6 +50,10 @@ pub(crate) enum What {
     /// Copies of a member's state
     #[command(subcommand)]
     Snapshot(Snapshot),
+    /// Keep the keys of another cluster as they are here
+    MakeMirror(MakeMirror),
+    /// Save and test snapshots again and again, and keep the newest
+    Backup(Backup),
     /// Measure what the cluster can do
     #[command(subcommand)]
     Check(Check),
@@ -377,6 +386,9 @@ pub(crate) struct Defrag {
     /// Every member, not only the endpoints given
     #[arg(long)]
     pub(crate) cluster: bool,
+    /// The data of a member that does not run: this program opens none, raft-node defrag does
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) data_dir: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -386,6 +398,115 @@ pub(crate) enum Snapshot {
         after_help = "Example:\n  raft-ctl --endpoints=127.0.0.1:2379 snapshot save backup.db"
     )]
     Save(Words),
+    /// Tell what is in a saved snapshot, or in a copied member/snap/db
+    #[command(after_help = "Example:\n  raft-ctl snapshot status backup.db -w table")]
+    Status(Words),
+    /// Make a snapshot into the data directory of a member of a new cluster
+    #[command(after_help = RESTORE_HELP)]
+    Restore(Restore),
+}
+
+const RESTORE_HELP: &str = "\
+Every member of the new cluster is restored from the same file, each with its own --name,
+--initial-advertise-peer-urls and directory, and with the same --initial-cluster and
+--initial-cluster-token. Members and cluster get new ids: no member of an old cluster can join.
+What was written after the snapshot is not in it.
+
+Example, for each of m1, m2 and m3:
+  raft-ctl snapshot restore backup.db --name m1 \\
+    --initial-cluster m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380,m3=http://10.0.0.3:2380 \\
+    --initial-cluster-token cluster-2 --initial-advertise-peer-urls http://10.0.0.1:2380
+  raft-node --name m1 --listen-peer-urls http://10.0.0.1:2380 \\
+    --listen-client-urls http://10.0.0.1:2379 --advertise-client-urls http://10.0.0.1:2379
+
+The directory is etcd's own: a real etcd starts from it as well.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The snapshot's file
+    #[arg(value_name = "FILE")]
+    pub(crate) words: Vec<String>,
+    /// The directory to make; NAME.etcd if none is given
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) data_dir: String,
+    /// Where the log goes, if not into the data directory
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) wal_dir: String,
+    /// The member's name
+    #[arg(long, default_value = "default")]
+    pub(crate) name: String,
+    /// All members of the new cluster, NAME=URL separated by commas
+    #[arg(long, default_value = "default=http://localhost:2380")]
+    pub(crate) initial_cluster: String,
+    /// A name that no cluster with the same members had before
+    #[arg(long, default_value = "etcd-cluster")]
+    pub(crate) initial_cluster_token: String,
+    /// Where this member's peers reach it, as in --initial-cluster
+    #[arg(long, default_value = "http://localhost:2380")]
+    pub(crate) initial_advertise_peer_urls: String,
+    /// Take a file without a hash (a copied member/snap/db has none), or with a wrong one
+    #[arg(long)]
+    pub(crate) skip_hash_check: bool,
+    /// Raise the newest revision by this much, so that no client sees a revision twice
+    #[arg(long, default_value = "0", value_parser = unsigned)]
+    pub(crate) bump_revision: u64,
+    /// Make watchers of raised revisions begin anew; goes with --bump-revision
+    #[arg(long)]
+    pub(crate) mark_compacted: bool,
+}
+
+const MIRROR: &str = "\
+First all keys are written as they are at one revision, then each change as it comes: what one
+revision changed is one transaction. Every 30 seconds it prints how many keys it has written or
+deleted. Keys that only the destination has stay there; leases are not mirrored.
+
+It runs until stopped, and ends with 1 if it cannot go on, as when the source has compacted what
+was not mirrored yet. Started again, it begins anew.
+
+Examples:
+  raft-ctl --endpoints=127.0.0.1:2379 make-mirror 127.0.0.1:22379
+  raft-ctl make-mirror --prefix=jobs/ --dest-prefix=old-jobs/ 127.0.0.1:22379";
+
+#[derive(Debug, Args)]
+#[command(after_help = MIRROR)]
+pub(crate) struct MakeMirror {
+    /// Where a member of the destination listens
+    #[arg(value_name = "DESTINATION")]
+    pub(crate) words: Vec<String>,
+    /// Only keys that begin with this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) prefix: String,
+    /// What they begin with at the destination, instead
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) dest_prefix: String,
+    /// At the destination they stand without the prefix
+    #[arg(long)]
+    pub(crate) no_dest_prefix: bool,
+    /// Only the changes from this revision on, without what is there
+    #[arg(long, default_value = "0", value_parser = number, allow_hyphen_values = true)]
+    pub(crate) rev: i64,
+    /// Most operations in a transaction at the destination; a larger revision is written in several
+    #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_txn_ops: u32,
+    /// Who asks the destination: NAME or NAME:PASSWORD; without a password it is asked for
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) dest_user: String,
+    /// The password of --dest-user, which then holds the name alone
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) dest_password: String,
+    /// Certificate authorities to trust at the destination (TLS: not supported yet)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) dest_cacert: String,
+    /// The client's certificate at the destination (TLS: not supported yet)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) dest_cert: String,
+    /// The key of --dest-cert (TLS: not supported yet)
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) dest_key: String,
+    /// Connect to the destination without TLS; false is not supported yet
+    #[arg(long, default_value = "true", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true)]
+    pub(crate) dest_insecure_transport: bool,
 }
 
 #[derive(Debug, Subcommand)]

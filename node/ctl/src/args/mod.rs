@@ -5,6 +5,7 @@
 //! as if it had been typed; one that is also typed is a conflict, as in etcdctl.
 
 mod access;
+mod backup;
 mod commands;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
 pub(crate) use access::*;
+pub(crate) use backup::*;
 pub(crate) use commands::*;
 
 use crate::duration;
@@ -139,25 +141,51 @@ const GLOBAL: [&str; 18] = [
 impl Global {
     /// Refuses what is understood but not there yet.
     fn check(&self) -> Result<(), Failure> {
-        let asked = [("cacert", &self.cacert), ("cert", &self.cert), ("key", &self.key)];
-        let tls = if let Some((flag, _)) = asked.iter().find(|(_, value)| !value.is_empty()) {
-            Some(format!("--{flag}"))
-        } else if !self.insecure_transport {
-            Some("--insecure-transport=false".to_owned())
-        } else {
-            self.endpoints.iter().find(|url| url.trim().starts_with("https://")).cloned()
-        };
-        if let Some(what) = tls {
-            return Err(Failure::bad_args(format!(
-                "{what} asks for TLS, which is not supported yet: use http:// endpoints"
-            )));
-        }
+        let files = [("cacert", &self.cacert), ("cert", &self.cert), ("key", &self.key)];
+        refuse_tls("", files, self.insecure_transport, &self.endpoints)?;
         if !self.discovery_srv.is_empty() {
             let text = "--discovery-srv is not supported yet: name the members by --endpoints";
             return Err(Failure::bad_args(text));
         }
         Ok(())
     }
+}
+
+impl MakeMirror {
+    /// How the destination is asked: by the global options, but for what has an option of its own.
+    pub(crate) fn destination(&self, endpoint: &str, global: &Global) -> Result<Global, Failure> {
+        let files =
+            [("cacert", &self.dest_cacert), ("cert", &self.dest_cert), ("key", &self.dest_key)];
+        let endpoints = vec![endpoint.to_owned()];
+        refuse_tls("dest-", files, self.dest_insecure_transport, &endpoints)?;
+        Ok(Global {
+            endpoints,
+            user: self.dest_user.clone(),
+            password: self.dest_password.clone(),
+            ..global.clone()
+        })
+    }
+}
+
+/// Refuses what asks for TLS: one of the files, a flag, or an endpoint's scheme. The names of the
+/// flags begin with `dest-`, or with nothing.
+fn refuse_tls(
+    whose: &str,
+    files: [(&str, &String); 3],
+    insecure: bool,
+    endpoints: &[String],
+) -> Result<(), Failure> {
+    let what = if let Some((flag, _)) = files.iter().find(|(_, value)| !value.is_empty()) {
+        Some(format!("--{whose}{flag}"))
+    } else if !insecure {
+        Some(format!("--{whose}insecure-transport=false"))
+    } else {
+        endpoints.iter().find(|url| url.trim().starts_with("https://")).cloned()
+    };
+    let Some(what) = what else { return Ok(()) };
+    Err(Failure::bad_args(format!(
+        "{what} asks for TLS, which is not supported yet: use http:// endpoints"
+    )))
 }
 
 /// The parser, with flags as Go understands them: `--flag` and `--flag=false`, the last one wins.

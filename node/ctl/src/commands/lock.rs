@@ -13,11 +13,11 @@ use pb::range_request::{SortOrder, SortTarget};
 use pb::request_op::Request;
 use pb::response_op::Response;
 use tokio::process::Command;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::Status;
 
 use super::Desk;
 use super::keeper::Keeper;
+use super::stop::Stop;
 use super::watcher::Watcher;
 use crate::args::{Elect, Lock};
 use crate::client::{Client, Patience};
@@ -29,30 +29,6 @@ use crate::show::Got;
 const ELECTION_TTL: i64 = 60;
 
 const LEASE_LOST: &str = "etcdserver: requested lease not found";
-
-/// Ctrl-C, or the word to stop.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::error(error.to_string()));
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    /// Cancel safe: a signal is not lost.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
 
 /// A place in the queue for a name.
 #[derive(Debug)]

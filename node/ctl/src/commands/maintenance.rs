@@ -38,6 +38,14 @@ pub(crate) async fn alarm(desk: &Desk, asked: &Alarm) -> Result<(), Failure> {
 }
 
 pub(crate) async fn defrag(desk: &Desk, asked: &Defrag) -> Result<(), Failure> {
+    if !asked.data_dir.is_empty() {
+        // Only the member's own program knows its files.
+        return Err(Failure::bad_args(format!(
+            "--data-dir is for the member's own program: stop the member and run raft-node defrag \
+             --data-dir {}",
+            asked.data_dir
+        )));
+    }
     let mut all = true;
     for endpoint in desk.endpoints(asked.cluster).await? {
         let client = desk.client.only(&endpoint);

@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod backup;
 mod check;
 mod endpoint;
 mod keeper;
@@ -10,8 +11,11 @@ mod lease;
 mod lock;
 mod maintenance;
 mod member;
+mod mirror;
 mod password;
+mod restore;
 mod snapshot;
+mod stop;
 mod txn;
 mod watch;
 mod watcher;
@@ -25,6 +29,9 @@ use crate::args::{Endpoint, EndpointCommand, Global, Line, Shell, What, plain_pa
 use crate::client::{Client, Patience};
 use crate::failure::{Failure, code, say, words};
 use crate::show::Style;
+
+/// How a password is asked for.
+const PASSWORD: &str = "Password: ";
 
 /// What a command has at hand.
 #[derive(Debug)]
@@ -55,17 +62,12 @@ pub(crate) async fn run(line: Line) -> Result<(), Failure> {
         _ => {}
     }
     let style = Style::of(&global)?;
-    let user = password::of(&global)?;
-    let is_health =
-        matches!(&command, What::Endpoint(Endpoint { command: EndpointCommand::Health(_), .. }));
-    // Health asks each endpoint for itself, and tells who does not let the user in.
-    let log_in = user.is_some() && !is_health;
-    let client = Client::new(&global, user)?;
-    if log_in {
-        // Whom no member lets in has no client to ask anything with.
-        let wire = client.wire(Patience::For(global.dial_timeout)).await;
-        wire.map_err(|status| Failure::new(code::BAD_CONNECTION, words(&status)))?;
-    }
+    // These ask each endpoint for itself, and tell who does not let the user in.
+    let asks_each = matches!(
+        &command,
+        What::Endpoint(Endpoint { command: EndpointCommand::Health(_), .. }) | What::Backup(_)
+    );
+    let client = client(&global, PASSWORD, !asks_each).await?;
     let desk = Desk { client, style, global };
     match command {
         What::Get(asked) => kv::get(&desk, &asked).await,
@@ -81,6 +83,8 @@ pub(crate) async fn run(line: Line) -> Result<(), Failure> {
         What::Defrag(asked) => maintenance::defrag(&desk, &asked).await,
         What::MoveLeader(asked) => maintenance::move_leader(&desk, &asked.words).await,
         What::Snapshot(asked) => snapshot::run(&desk, &asked).await,
+        What::MakeMirror(asked) => mirror::run(&desk, &asked).await,
+        What::Backup(asked) => backup::run(&desk, &asked).await,
         What::Check(asked) => check::run(&desk, &asked).await,
         What::Lock(asked) => lock::lock(&desk, &asked).await,
         What::Elect(asked) => lock::elect(&desk, &asked).await,
@@ -89,6 +93,19 @@ pub(crate) async fn run(line: Line) -> Result<(), Failure> {
         What::Auth(asked) => auth::auth(&desk, &asked).await,
         What::Version | What::Completion(_) => Ok(()),
     }
+}
+
+/// A client of the endpoints; one with a user logs in first, if it shall.
+async fn client(global: &Global, prompt: &str, log_in: bool) -> Result<Client, Failure> {
+    let user = password::of(global, prompt)?;
+    let log_in = log_in && user.is_some();
+    let client = Client::new(global, user)?;
+    if log_in {
+        // Whom no member lets in has no client to ask anything with.
+        let wire = client.wire(Patience::For(global.dial_timeout)).await;
+        wire.map_err(|status| Failure::new(code::BAD_CONNECTION, words(&status)))?;
+    }
+    Ok(client)
 }
 
 impl Desk {

@@ -7,8 +7,9 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use crate::args::Global;
 use crate::failure::Failure;
 
-/// Who asks, and the password; nobody if `--user` is not given.
-pub(crate) fn of(global: &Global) -> Result<Option<(String, String)>, Failure> {
+/// Who asks, and the password; nobody if `--user` is not given. What is still to be said is asked
+/// for with `prompt`.
+pub(crate) fn of(global: &Global, prompt: &str) -> Result<Option<(String, String)>, Failure> {
     let Global { user, password, .. } = global;
     if user.is_empty() {
         return Ok(None);
@@ -19,7 +20,7 @@ pub(crate) fn of(global: &Global) -> Result<Option<(String, String)>, Failure> {
     if let Some((user, password)) = user.split_once(':') {
         return Ok(Some((user.to_owned(), password.to_owned())));
     }
-    let password = ask("Password: ").map_err(|error| Failure::error(error.to_string()))?;
+    let password = ask(prompt).map_err(|error| Failure::error(error.to_string()))?;
     Ok(Some((user.clone(), password)))
 }
 

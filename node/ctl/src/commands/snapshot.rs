@@ -4,14 +4,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use etcd_api::etcdserverpb as pb;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
+use tonic::Status;
 
-use super::Desk;
-use crate::args::Snapshot;
-use crate::client::{Patience, maintenance};
+use super::{Desk, restore};
+use crate::args::{Global, Snapshot, Words};
+use crate::client::{Client, Patience, maintenance};
+use crate::duration;
 use crate::failure::{Failure, code, say, words};
 
 /// The length of the sum at the file's end.
@@ -21,7 +24,14 @@ const SUM: usize = 32;
 const PAGE: u64 = 512;
 
 pub(crate) async fn run(desk: &Desk, asked: &Snapshot) -> Result<(), Failure> {
-    let Snapshot::Save(asked) = asked;
+    match asked {
+        Snapshot::Save(asked) => save_checked(desk, asked).await,
+        Snapshot::Status(asked) => restore::status(desk, asked),
+        Snapshot::Restore(asked) => restore::restore(asked),
+    }
+}
+
+async fn save_checked(desk: &Desk, asked: &Words) -> Result<(), Failure> {
     let [path] = asked.words.as_slice() else {
         return Err(Failure::bad_args("snapshot save expects one argument"));
     };
@@ -32,14 +42,8 @@ pub(crate) async fn run(desk: &Desk, asked: &Snapshot) -> Result<(), Failure> {
         )));
     }
     let part = format!("{path}.part");
-    let saving = save(desk, path, &part);
-    // Its size is not known before, so it has a time only if one was asked for.
-    let saved = match desk.global.command_timeout_is_set {
-        true => timeout(desk.global.command_timeout, saving)
-            .await
-            .unwrap_or_else(|_| Err(failed("context deadline exceeded"))),
-        false => saving.await,
-    };
+    let saved = in_time(&desk.global, fetch(&desk.client, &part, None)).await;
+    let saved = saved.and_then(|()| publish(&part, path));
     if saved.is_err() {
         // It may never have been made.
         fs::remove_file(&part).ok();
@@ -54,32 +58,69 @@ fn failed(text: impl Into<String>) -> Failure {
 
 /// An error of the file system in Go's words, which say what failed where.
 fn told(what: &str, path: &str, error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-    format!("{what} {path}: {text}")
+    format!("{what} {path}: {}", restore::gos(error))
 }
 
-async fn save(desk: &Desk, path: &str, part: &str) -> Result<(), Failure> {
+/// Saves for as long as it takes: its size is not known before, so it has a time only if one was
+/// asked for.
+pub(super) async fn in_time(
+    global: &Global,
+    saving: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    match global.command_timeout_is_set {
+        true => timeout(global.command_timeout, saving)
+            .await
+            .unwrap_or_else(|_| Err(failed("context deadline exceeded"))),
+        false => saving.await,
+    }
+}
+
+/// Brings a member's state into the file `part`, checked and durable there.
+///
+/// A member that says nothing for as long as `silence` is given up. Whatever the outcome, and if
+/// this is dropped, the file may be there; an unfinished one is the caller's to remove.
+pub(super) async fn fetch(
+    client: &Client,
+    part: &str,
+    silence: Option<Duration>,
+) -> Result<(), Failure> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).map_err(
             |error| failed(format!("could not open {part} ({})", told("open", part, &error))),
         )?;
     let stopped = |status| failed(words(&status));
-    let wire = desk.client.wire(Patience::Command).await.map_err(stopped)?;
-    let answer = maintenance(wire).snapshot(pb::SnapshotRequest {}).await.map_err(stopped)?;
+    let wire = client.wire(Patience::Command).await.map_err(stopped)?;
+    let mut asking = maintenance(wire);
+    let answer = listen(silence, asking.snapshot(pb::SnapshotRequest {})).await?;
     let mut blobs = answer.into_inner();
     let mut sum = Sum::default();
-    while let Some(answer) = blobs.message().await.map_err(stopped)? {
+    while let Some(answer) = listen(silence, blobs.message()).await? {
         sum.add(&answer.blob);
         file.write_all(&answer.blob).map_err(|error| failed(told("write", part, &error)))?;
     }
     sum.check().map_err(failed)?;
-    file.sync_all().map_err(|error| failed(told("sync", part, &error)))?;
-    drop(file);
+    file.sync_all().map_err(|error| failed(told("sync", part, &error)))
+}
+
+/// Waits for a member's next word.
+async fn listen<T>(
+    silence: Option<Duration>,
+    word: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Failure> {
+    let heard = match silence {
+        None => word.await,
+        Some(silence) => timeout(silence, word).await.map_err(|_| {
+            failed(format!("the member said nothing for {}", duration::format(silence)))
+        })?,
+    };
+    heard.map_err(|status| failed(words(&status)))
+}
+
+/// Gives a finished file its name, which outlives a power loss.
+pub(super) fn publish(part: &str, path: &str) -> Result<(), Failure> {
     fs::rename(part, path).map_err(|error| {
         failed(format!("could not rename {part} to {path} ({})", told("rename", part, &error)))
     })?;
-    // So that the name survives a power loss as well.
     let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))
         .and_then(|folder| folder.sync_all())

@@ -4,19 +4,23 @@
 //! formats' own rules. What etcdctl refuses to print in a format is refused here.
 
 mod auth;
+mod backup;
 mod cluster;
 mod fields;
 mod json;
 mod kv;
 mod lease;
+mod snapshot;
 mod table;
 
 pub(crate) use auth::{AuthStatus, Done, RoleGot, RoleNames, UserGot, UserNames};
+pub(crate) use backup::{BackupPeriod, SavedBackup};
 pub(crate) use cluster::{
     Alarms, Hashes, Health, Healths, MemberAdded, MemberChanged, Members, Moved, Statuses, alarm,
 };
 pub(crate) use kv::{Deleted, Got, PutDone, TxnDone, Watched, kind};
 pub(crate) use lease::{Granted, KeptAlive, Leases, Revoked, TimeToLive};
+pub(crate) use snapshot::SnapshotStatus;
 
 use crate::args::Global;
 use crate::failure::{Failure, code, say};

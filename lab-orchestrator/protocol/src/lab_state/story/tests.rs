@@ -191,6 +191,19 @@ fn what_members_saw_is_told_in_the_order_of_time() {
 }
 
 #[test]
+fn a_successor_may_be_heard_before_whom_it_follows() {
+    let mut lab = Teller::new();
+    lab.became(1, Role::Leader, 2);
+    lab.status(1, Role::Leader, 2);
+    let elected = (lab.at_millis - 5) * 1_000;
+    lab.became(1, Role::Follower, 3);
+    let event = TraceEvent::Became { role: Role::Leader, term: Term(3), why: String::new() };
+    let traced = Traced { seq: 1, at_micros: elected, event };
+    lab.event(Event::Trace { member: MemberNo(2), traced });
+    assert!(lab.tail(3).contains(&"m2 leads in term 3."), "{:?}", lab.tail(3));
+}
+
+#[test]
 fn durations_are_said_as_people_say_them() {
     for (micros, said) in
         [(340_900, "340 ms"), (1_020_000, "1.02 s"), (59_999_999, "59.99 s"), (75_000_000, "75 s")]

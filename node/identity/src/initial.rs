@@ -2,9 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::identity::member_id;
-use super::membership::Member;
+use node_protocol::MemberId;
+
+use crate::ids::member_id;
 use crate::urls::{Url, UrlError, join};
+
+/// One of the first members: a voter, whose clients' URLs nobody knows yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstMember {
+    /// From its peer URLs and the token.
+    pub id: MemberId,
+    /// As listed.
+    pub name: String,
+    /// Where other members reach it; never empty, sorted.
+    pub peer_urls: Vec<String>,
+}
 
 /// What `--initial-cluster` says: each first member's name and peer URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,21 +116,16 @@ impl InitialCluster {
         self.members.keys().map(String::as_str)
     }
 
-    /// The first members, ascending by id, as voters without client URLs.
-    pub fn members(&self, token: &str) -> Vec<Member> {
-        let mut members: Vec<Member> = self
+    /// The first members, ascending by id.
+    pub fn members(&self, token: &str) -> Vec<FirstMember> {
+        let mut members: Vec<FirstMember> = self
             .members
             .iter()
             .map(|(name, urls)| {
                 let peer_urls: Vec<String> =
                     urls.iter().map(|url| url.as_str().to_owned()).collect();
-                Member {
-                    id: member_id(&peer_urls, token, None),
-                    name: name.clone(),
-                    peer_urls,
-                    client_urls: Vec::new(),
-                    learner: false,
-                }
+                let id = member_id(&peer_urls, token, None);
+                FirstMember { id, name: name.clone(), peer_urls }
             })
             .collect();
         members.sort_unstable_by_key(|member| member.id);
