@@ -23,7 +23,8 @@ pub(crate) struct Beginning {
     pub(crate) snapshot: i64,
     /// Its own revision at that time.
     pub(crate) began_at: i64,
-    /// The event that told of it.
+    /// The event at which the first process began that told of it: what was answered later may be
+    /// its own, though clients were quicker than its members' word.
     pub(crate) seq: u64,
 }
 
@@ -42,6 +43,8 @@ pub(crate) struct Lineage {
     parents: BTreeMap<ClusterId, ClusterId>,
     /// Members whose process runs and that have told their cluster since it began.
     running: BTreeSet<MemberNo>,
+    /// The event at which each member's process began.
+    began: BTreeMap<MemberNo, u64>,
 }
 
 impl Lineage {
@@ -53,8 +56,9 @@ impl Lineage {
                 self.of_member.insert(*member, *cluster);
                 self.running.insert(*member);
             }
-            Event::Restored { cluster, revision, began_at, .. } => {
-                let (snapshot, began_at, seq) = (*revision, *began_at, numbered.seq);
+            Event::Restored { member, cluster, revision, began_at } => {
+                let (snapshot, began_at) = (*revision, *began_at);
+                let seq = self.began.get(member).copied().unwrap_or(numbered.seq);
                 let known =
                     self.restored.entry(*cluster).or_insert(Beginning { snapshot, began_at, seq });
                 known.snapshot = known.snapshot.min(snapshot);
@@ -63,6 +67,9 @@ impl Lineage {
             Event::AnsweredBy { op, cluster } => {
                 self.answered_by.insert(*op, *cluster);
                 self.hear(*cluster);
+            }
+            Event::Process { member, process: Process::Up { .. } } => {
+                self.began.insert(*member, numbered.seq);
             }
             Event::Process { member, process: Process::Down { .. } | Process::Planned } => {
                 self.running.remove(member);

@@ -432,6 +432,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_new_cluster_answers_before_its_members_tell_of_it_is_not_lost() {
+        let script = before().down(1).down(2).up(&[1, 2]);
+        let script = script.put(4, 1, "k", "new").answered_by(4, 2).ok(4, 4, None);
+        let script = script.restored(1, (21, 2), 3).restored(2, (22, 2), 3);
+        lost(1, script, Valid, "1 of 4 acknowledged writes are lost: operation 3 (put i");
+    }
+
+    #[test]
     fn the_old_token_hides_nothing() {
         let script = before().down(1).down(2).up(&[1, 2]);
         let script = script.restored(1, (11, 1), 3).restored(2, (12, 1), 3);
