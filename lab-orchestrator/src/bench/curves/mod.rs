@@ -40,7 +40,7 @@ pub(super) enum Curve {
 /// Measure what hardware does to a cluster: fsync, round trip and memory, as curves.
 ///
 /// It starts three members for each point, makes the one thing worse that the curve is about, and
-/// loads them. The whole takes about a quarter of an hour.
+/// loads them. The whole takes some eight minutes.
 #[derive(Clone, Debug, Args)]
 pub struct CurvesArgs {
     /// The curves; all of them when none is named.
