@@ -20,6 +20,7 @@ use crate::{
         break_panel::{BreakPanel, PartitionEditor},
         clients::Clients,
         drill::Drill,
+        faults::Faults,
         frames::{self, Frames, Gaze, Pointing},
         marks::told,
         right::Right,
@@ -206,6 +207,10 @@ impl Component for App {
                     <BreakPanel members={summary.members.clone()} {selected} {closed}
                         faults={summary.faults} editing={self.editing} deeds={self.deeds}
                         refused={summary.refused.clone()} on_action={act.clone()} />
+                    if self.deeds == Deeds::Break {
+                        <Faults members={members.clone()} {selected} {closed}
+                            active={summary.active.clone()} on_action={act.clone()} />
+                    }
                     if self.editing {
                         <PartitionEditor members={members.clone()} {leader} {closed}
                             on_action={act.clone()} />
@@ -502,7 +507,7 @@ impl App {
         let known = self.summary.links.iter().find(|known| known.link == link);
         match known.map_or(LinkCondition::Open, |known| known.condition) {
             LinkCondition::Open => Command::Cut { link },
-            LinkCondition::Cut | LinkCondition::Delayed { .. } => Command::Heal { link },
+            _ => Command::Heal { link },
         }
     }
 

@@ -4,6 +4,7 @@ use node_protocol::MemberId;
 use raft::eraftpb::Message;
 use tokio::sync::oneshot;
 
+use crate::control::Ask;
 use crate::lease::{LeaseAnswer, LeaseAsk};
 use crate::storage::ReceivedSnapshot;
 use crate::transport::Packet;
@@ -102,8 +103,28 @@ pub enum Input {
         /// Whether it arrived.
         arrived: bool,
     },
+    /// Without a leader, campaign after so many ticks; 0: as drawn.
+    SetTimers {
+        /// Ticks.
+        ticks: u32,
+    },
+    /// Campaign now.
+    Campaign,
     /// Another thread made progress that the replica should look at.
     Wake,
     /// End in order.
     Stop,
+}
+
+/// How the lab asks the replica behind this inbox; false once it ends.
+pub fn asked_by_the_lab(inbox: flume::Sender<Input>) -> impl Fn(Ask) -> bool + Send + Sync {
+    move |ask| match ask {
+        // A full inbox wakes the replica as well.
+        Ask::Look => {
+            let told = inbox.try_send(Input::Wake);
+            !matches!(told, Err(flume::TrySendError::Disconnected(_)))
+        }
+        Ask::Timers(ticks) => inbox.send(Input::SetTimers { ticks }).is_ok(),
+        Ask::Campaign => inbox.send(Input::Campaign).is_ok(),
+    }
 }

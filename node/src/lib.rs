@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod compactor;
 pub mod config;
 pub mod consensus;
+pub mod control;
 pub mod corruption;
 pub mod failpoint;
 pub mod flush;

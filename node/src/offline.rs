@@ -59,7 +59,7 @@ pub struct Defragmented {
 /// The state is the old one then, or, after an error of the last step, one of the two; a state that
 /// is damaged is refused as at a member's start.
 pub fn defragment(ground: &Ground, data_dir: &Path) -> Result<Defragmented, OfflineError> {
-    let Ground { disk, options } = ground;
+    let Ground { disk, options, controls: _ } = ground;
     if !State::exists(&**disk, &DataDirectory::member_dir_of(data_dir))? {
         return Err(OfflineError::NoState { dir: data_dir.to_path_buf() });
     }

@@ -16,6 +16,7 @@ use crate::config::{Asked, Config};
 use crate::offline::{self, Defragmented};
 use crate::recover::Ground;
 use crate::server::Server;
+use crate::storage::FaultDisk;
 use crate::training::Planted;
 
 /// Threads of the runtime that serves clients: half of the cores, for consensus, state and disk
@@ -29,7 +30,7 @@ fn runtime_threads() -> usize {
 pub fn run(
     arguments: impl IntoIterator<Item = String>,
     planted: Planted,
-    ground: Ground,
+    mut ground: Ground,
 ) -> ExitCode {
     let config = match Config::read(arguments, std::env::vars()) {
         Ok(Asked::Run(config)) => *config,
@@ -43,6 +44,14 @@ pub fn run(
             return ExitCode::from(error.exit_code);
         }
     };
+    if let Some(socket) = &config.lab_control {
+        // Before any thread runs, and before the disk is touched.
+        if let Err(error) = ground.controls.start(socket) {
+            eprintln!("raft-node: --lab-control: {}", with_causes(&error));
+            return ExitCode::FAILURE;
+        }
+        ground.disk = FaultDisk::shared(ground.disk, ground.controls.disk.clone());
+    }
     start_tracing(&config.log_level);
     for warning in &config.warnings {
         tracing::warn!("{warning}");

@@ -11,6 +11,7 @@ use node_protocol::{Index, MemberId, Term};
 use raft::eraftpb::{ConfState, HardState};
 
 use crate::cluster::Membership;
+use crate::control::Controls;
 use crate::failpoint::{Failpoint, hit};
 use crate::kv::{Loader, Store, Table};
 use crate::storage::wal::{self, Wal, WalError, WalOptions};
@@ -139,12 +140,15 @@ pub struct Ground {
     pub disk: Arc<dyn Disk>,
     /// Sizes and habits.
     pub options: Options,
+    /// What the lab may do to it; nothing, unless it was started with a control socket.
+    pub controls: Controls,
 }
 
 impl Default for Ground {
     /// What a member in production stands on.
     fn default() -> Self {
-        Self { disk: RealDisk::shared(), options: Options::default() }
+        let (options, controls) = (Options::default(), Controls::default());
+        Self { disk: RealDisk::shared(), options, controls }
     }
 }
 

@@ -28,17 +28,18 @@ use crate::alone::{self, AloneError, CutOff};
 use crate::api::{self, Dispatch, Face, LeaseIds, Limits};
 use crate::apply::{self, Apply};
 use crate::causes::with_causes;
-use crate::clock::{Clock, RealClock};
+use crate::clock::Clock;
 use crate::cluster::{InitialClusterError, Member, Membership, cluster_id};
 use crate::compactor;
 use crate::config::{Config, ETCD_VERSION, InitialState};
 use crate::consensus::waiters::Waiters;
 use crate::consensus::{Driver, Log, Settings};
+use crate::control::{self, Controls};
 use crate::corruption;
 use crate::flush::{self, Flush};
 use crate::handle::{Glance, Handle};
 use crate::import::{self, ImportError};
-use crate::inbox::Input;
+use crate::inbox::{Input, asked_by_the_lab};
 use crate::kv::{HashKv, Op, ReadError};
 use crate::lease::Lessor;
 use crate::metrics::Metrics;
@@ -228,7 +229,8 @@ impl Server {
         if planted.has(Break::TokenIgnored) {
             config.initial_cluster_token.clear();
         }
-        let clock: Arc<dyn Clock> = Arc::new(RealClock);
+        let controls = config.lab_control.is_some().then(|| ground.controls.clone());
+        let clock = control::clock(controls.as_ref());
         let ports = Ports::bind(&config)?;
         let (opened, cut_off) = open(&config, &*clock, ground).await?;
         let tasks = TaskTracker::new();
@@ -239,7 +241,7 @@ impl Server {
         }
         let alarm = assembly.alarm.clone();
         let (ended, wait) = oneshot::channel();
-        let (threads, replica_runtime) = assembly.start_threads(ended)?;
+        let (threads, replica_runtime) = assembly.start_threads(ended, controls)?;
         let Assembly {
             handle, telemetry, inbox, metrics, identity, state, flush, boot, hub, ..
         } = assembly;
@@ -401,7 +403,7 @@ async fn open(
     clock: &dyn Clock,
     ground: Ground,
 ) -> Result<(Opened, CutOff), ServerError> {
-    let Ground { disk, options } = ground;
+    let Ground { disk, options, controls: _ } = ground;
     let directory = DataDirectory::lock(&*disk, &config.data_dir).map_err(RecoverError::from)?;
     import::take_over(&disk, &config.data_dir, &directory, options)?;
     let was_used = recover::is_used(&disk, &directory, options)?;
@@ -720,15 +722,20 @@ impl Assembly {
     fn start_threads(
         &mut self,
         ended: oneshot::Sender<Result<Wal, Fatal>>,
+        controls: Option<Controls>,
     ) -> Result<(Vec<JoinHandle<()>>, Runtime), ServerError> {
         let threads = self.threads.take().expect("threads are started once");
         let Threads { replica, inbox, apply, items, flush, flush_items, alarm, clock, tick_micros } =
             threads;
+        let ticks = controls.as_ref().map(|controls| controls.ticks.clone()).unwrap_or_default();
+        if let Some(controls) = controls {
+            controls.attach(tick_micros, asked_by_the_lab(self.inbox.clone()));
+        }
         let start = || {
             let flush = threads::flush(flush, flush_items, clock.clone(), alarm.clone())?;
             let apply = threads::apply(apply, items, alarm)?;
             let (replica, runtime) =
-                threads::replica(replica, inbox, clock, tick_micros, move |result| {
+                threads::replica(replica, inbox, clock, (tick_micros, ticks), move |result| {
                     // Nobody listens any more if the start failed half way.
                     ended.send(result).ok();
                 })?;

@@ -11,6 +11,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ use crate::storage::wal::Wal;
 /// How long the flush thread sleeps while changes gather. Bounds what a stop or a snapshot's
 /// installation waits for it, and with [`flush::ITEMS`](crate::flush::ITEMS) what it gathers.
 const FLUSH_NAP: Duration = Duration::from_millis(10);
+
+/// How often somebody looks at a clock that stands still.
+const STANDS_STILL: Duration = Duration::from_millis(50);
 
 /// Starts the flush thread. It ends when its senders are gone, everything flushed.
 ///
@@ -84,7 +88,7 @@ pub fn apply(
     })
 }
 
-/// Starts the replica thread; `ended` is called with how it ended, after everything that waited
+/// Starts the replica thread, which counts its ticks in `ticks`; `ended` is called with how it ended, after everything that waited
 /// has been refused.
 ///
 /// The thread has a runtime of its own, which is returned: whoever reads from a peer does it there,
@@ -95,13 +99,13 @@ pub fn replica(
     mut replica: Replica,
     inbox: flume::Receiver<Input>,
     clock: Arc<dyn Clock>,
-    tick_micros: u64,
+    (tick_micros, ticks): (u64, Arc<AtomicU64>),
     ended: impl FnOnce(Result<Wal, Fatal>) + Send + 'static,
 ) -> std::io::Result<(JoinHandle<()>, Runtime)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let looping = async move {
-        let result = AssertUnwindSafe(steps(&mut replica, &inbox, &*clock, tick_micros))
+        let result = AssertUnwindSafe(steps(&mut replica, &inbox, &*clock, (tick_micros, &ticks)))
             .catch_unwind()
             .await;
         let result =
@@ -124,12 +128,13 @@ async fn steps(
     replica: &mut Replica,
     inbox: &flume::Receiver<Input>,
     clock: &dyn Clock,
-    tick_micros: u64,
+    (tick_micros, ticks): (u64, &AtomicU64),
 ) -> Result<(), Fatal> {
     let mut next_tick = clock.now_micros() + tick_micros;
     let mut inputs = Vec::new();
     loop {
-        let wait = until(next_tick, clock.now_micros());
+        let pace = clock.pace();
+        let wait = until(next_tick, clock.now_micros(), pace);
         match tokio::time::timeout(wait, inbox.recv_async()).await {
             Ok(Ok(input)) => inputs.push(input),
             Ok(Err(flume::RecvError::Disconnected)) => return Ok(()),
@@ -141,13 +146,20 @@ async fn steps(
         tokio::task::yield_now().await;
         inputs.extend(inbox.try_iter().take(INPUTS_PER_STEP));
         let now = clock.now_micros();
-        let tick = now >= next_tick;
-        if tick {
-            // A stall counts as one tick.
-            next_tick = (next_tick + tick_micros).max(now);
+        // A stall counts as one tick; of a clock that runs too fast several are due at once.
+        let due = now.checked_sub(next_tick).map_or(0, |late| 1 + late / tick_micros);
+        let due = due.min(u64::from(pace.div_ceil(1_000).max(1)));
+        if due > 0 {
+            next_tick = (next_tick + due * tick_micros).max(now);
         }
-        if replica.step(inputs.drain(..), tick)? == Step::Stop {
+        if replica.step(inputs.drain(..), due > 0)? == Step::Stop {
             return Ok(());
+        }
+        for _ in 1..due {
+            replica.step([], true)?;
+        }
+        if due > 0 {
+            ticks.fetch_add(due, Ordering::Release);
         }
     }
 }
@@ -193,6 +205,9 @@ fn panicked(thread: &str, panic: &(dyn Any + Send)) -> String {
     format!("the {thread} thread panicked: {why}")
 }
 
-fn until(due_micros: u64, now_micros: u64) -> Duration {
-    Duration::from_micros(due_micros.saturating_sub(now_micros))
+/// True time until a clock of this pace shows `due_micros`; one that stands still is looked at now
+/// and then.
+fn until(due_micros: u64, now_micros: u64, pace: u32) -> Duration {
+    let left = due_micros.saturating_sub(now_micros).saturating_mul(1_000);
+    left.checked_div(u64::from(pace)).map_or(STANDS_STILL, Duration::from_micros)
 }

@@ -26,6 +26,7 @@ fn the_house_stands() {
             ("recover", 3),
             ("progress", 3),
             ("image", 3),
+            ("control", 2),
             ("storage", 2),
             ("cluster", 2),
             ("config", 2),

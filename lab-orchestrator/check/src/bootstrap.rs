@@ -78,6 +78,19 @@ fn is_operation_of_the_cluster(command: &Command) -> bool {
         | Command::RemoveMember { .. }
         | Command::TransferLeadership { .. }
         | Command::DamageSnapshot { .. }
+        | Command::SetLink { .. }
+        | Command::ResetLink { .. }
+        | Command::Held { .. }
+        | Command::Inject { .. }
+        | Command::Lift { .. }
+        | Command::For { .. }
+        | Command::JumpClock { .. }
+        | Command::GrantTicks { .. }
+        | Command::SetTimers { .. }
+        | Command::Campaign { .. }
+        | Command::DamageMember { .. }
+        | Command::LosePower { .. }
+        | Command::CrashAt { .. }
         | Command::Type { .. } => true,
         Command::SetWorkload { .. }
         | Command::SetWatches { .. }

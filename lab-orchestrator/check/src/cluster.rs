@@ -66,15 +66,20 @@ impl Cluster {
                     self.first_fault.get_or_insert(moment);
                 }
             }
-            Event::LinkChanged { link, condition } => match condition {
-                LinkCondition::Cut => {
+            Event::LinkChanged { link, condition } => {
+                let of_clients = link.from == MemberNo::CLIENTS || link.to == MemberNo::CLIENTS;
+                if condition.blocks() && !of_clients {
                     self.cut.insert(*link);
-                    self.first_fault.get_or_insert(moment);
-                }
-                LinkCondition::Open | LinkCondition::Delayed { .. } => {
+                } else {
                     self.cut.remove(link);
                 }
-            },
+                if *condition != LinkCondition::Open {
+                    self.first_fault.get_or_insert(moment);
+                }
+            }
+            Event::FaultBegan { .. } => {
+                self.first_fault.get_or_insert(moment);
+            }
             Event::Asked { command: Command::UndoFaults, .. } => self.undone = Some(moment),
             Event::Trace { member, traced } => {
                 if let TraceEvent::Became { role, term, .. } = &traced.event {

@@ -1,9 +1,7 @@
 //! When a cluster is whole again: everybody is up, follows one leader, and has all of its log.
 
 use lab_protocol::node_protocol::Role;
-use lab_protocol::{
-    LabState, Link, LinkCondition, LinkState, MemberNo, MemberState, Process, Standing,
-};
+use lab_protocol::{LabState, Link, LinkState, MemberNo, MemberState, Process, Standing};
 
 /// The leader that everybody follows, when every process is up and every link delivers.
 ///
@@ -14,7 +12,7 @@ pub fn agreed(state: &LabState) -> Option<MemberNo> {
     let everybody = state.everybody()?;
     let takes_part = |end| everybody.iter().any(|(no, _)| *no == end);
     let is_cut = |(link, now): (&Link, &LinkState)| {
-        now.condition == LinkCondition::Cut && takes_part(link.from) && takes_part(link.to)
+        now.condition.blocks() && takes_part(link.from) && takes_part(link.to)
     };
     let whole = !everybody.is_empty()
         && everybody.iter().all(|(_, member)| is_heard(member))
@@ -77,7 +75,7 @@ pub fn account(state: &LabState) -> String {
     let cuts: Vec<_> = state
         .links
         .iter()
-        .filter(|(_, link)| link.condition == LinkCondition::Cut)
+        .filter(|(_, link)| link.condition.blocks())
         .map(|(link, _)| link.to_string())
         .collect();
     if !cuts.is_empty() {

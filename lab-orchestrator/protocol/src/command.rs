@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, Link, MemberNo};
+use crate::{Call, Damage, Fault, HeldOrder, Link, LinkCondition, MemberFile, MemberNo};
 
 /// One thing asked of the lab, by a click, a step of a scenario or a call.
 ///
@@ -76,6 +76,33 @@ pub enum Command {
     /// Takes a backup so often, restores each for a test with `verify`, and keeps the last good
     /// ones, instead of what was asked before; 0 ends it. [`crate::Event::Backup`] tells of each.
     SetBackups { every_millis: u64, keep: u32, verify: bool },
+    /// Puts one link into a condition, whatever it was in before.
+    SetLink { link: Link, condition: LinkCondition },
+    /// Resets every connection that carries a link, once.
+    ResetLink { link: Link },
+    /// Does something to one message that a link holds.
+    Held { number: u64, order: HeldOrder },
+    /// Injects a fault, in the place of one of its kind at its target.
+    Inject { fault: Fault },
+    /// Takes a fault off again.
+    Lift { fault: Fault },
+    /// Carries out a command that brings a fault, and undoes it after so long.
+    For { millis: u64, command: Box<Command> },
+    /// Moves a member's wall clock, as a step of NTP does.
+    JumpClock { member: MemberNo, millis: i64 },
+    /// Lets a member's clocks, which stand still, go on by so many ticks.
+    GrantTicks { member: MemberNo, ticks: u32 },
+    /// Sets after how many ticks without a leader each member campaigns: this many at the first,
+    /// and so many more at each next one.
+    SetTimers { ticks: u32, apart: u32 },
+    /// Has a member campaign at once.
+    Campaign { member: MemberNo },
+    /// Damages a file of a member whose process is down.
+    DamageMember { member: MemberNo, file: MemberFile, damage: Damage },
+    /// Ends a member's process and loses what its disk had not synced; the training program only.
+    LosePower { member: MemberNo },
+    /// Has a member's process end when it comes by a failpoint; the training program only.
+    CrashAt { member: MemberNo, failpoint: String },
 }
 
 /// Who refuses to hear whom: for each member the members whose messages do not reach it.
@@ -97,6 +124,59 @@ impl Grudge {
             }
         }
         Self(grudge)
+    }
+
+    /// Members of whom only those hear each other that are neighbours in this list.
+    pub fn chain(order: &[MemberNo]) -> Self {
+        let near = |a: usize, b: usize| a.abs_diff(b) <= 1;
+        Self::where_heard(order, near)
+    }
+
+    /// Each hears a majority of its own, the next ones by number round the ring, and is heard by the
+    /// same: no two see the same majority (Jepsen's majorities ring).
+    pub fn ring(order: &[MemberNo]) -> Self {
+        let members = order.len();
+        // Itself and so many on either side are a majority.
+        let reach = (members / 2).div_ceil(2);
+        let near = |a: usize, b: usize| {
+            let apart = a.abs_diff(b);
+            apart.min(members - apart) <= reach
+        };
+        Self::where_heard(order, near)
+    }
+
+    /// Only this one hears the others and is heard by them.
+    pub fn star(all: &[MemberNo], hub: MemberNo) -> Self {
+        Self::where_heard(all, |a, b| a == b || all[a] == hub || all[b] == hub)
+    }
+
+    /// Two halves that do not hear each other, and one member that hears both.
+    pub fn bridge(all: &[MemberNo], over: MemberNo) -> Self {
+        let others: Vec<_> = all.iter().copied().filter(|member| *member != over).collect();
+        let (left, right) = others.split_at(others.len() / 2);
+        let side = |half: &[MemberNo]| half.iter().copied().chain([over]).collect();
+        Self::groups(all, &[side(left), side(right)])
+    }
+
+    /// Nobody hears these.
+    pub fn mute(all: &[MemberNo], these: &BTreeSet<MemberNo>) -> Self {
+        let refused = |to: &MemberNo| -> BTreeSet<_> {
+            these.iter().copied().filter(|from| from != to).collect()
+        };
+        Self(all.iter().map(|to| (*to, refused(to))).collect())
+    }
+
+    /// These hear nobody.
+    pub fn deafen(all: &[MemberNo], these: &BTreeSet<MemberNo>) -> Self {
+        let everybody = |to: &MemberNo| all.iter().copied().filter(|from| from != to).collect();
+        Self(these.iter().map(|to| (*to, everybody(to))).collect())
+    }
+
+    fn where_heard(order: &[MemberNo], hears: impl Fn(usize, usize) -> bool) -> Self {
+        let refused = |to: usize| -> BTreeSet<_> {
+            (0..order.len()).filter(|from| !hears(*from, to)).map(|from| order[from]).collect()
+        };
+        Self((0..order.len()).map(|to| (order[to], refused(to))).collect())
     }
 
     /// The links that are cut, ascending.
@@ -174,6 +254,23 @@ mod tests {
         assert_eq!(cuts(3, &[&[1], &[2, 3]]), ["m1>m2", "m1>m3", "m2>m1", "m3>m1"]);
         assert_eq!(cuts(2, &[&[1, 2]]), Vec::<String>::new());
         assert_eq!(cuts(3, &[&[1, 2]]).len(), 4, "who is in no group is alone");
+    }
+
+    #[test]
+    fn shapes_cut_what_they_say() {
+        let all: Vec<_> = (1..=5).map(MemberNo).collect();
+        let words =
+            |grudge: Grudge| -> Vec<_> { grudge.cuts().iter().map(ToString::to_string).collect() };
+        let three = &all[..3];
+        assert_eq!(words(Grudge::chain(three)), ["m1>m3", "m3>m1"]);
+        assert_eq!(words(Grudge::star(three, MemberNo(1))), ["m2>m3", "m3>m2"]);
+        assert_eq!(words(Grudge::bridge(three, MemberNo(3))), ["m1>m2", "m2>m1"]);
+        assert_eq!(words(Grudge::mute(three, &[MemberNo(1)].into())), ["m1>m2", "m1>m3"]);
+        assert_eq!(words(Grudge::deafen(three, &[MemberNo(1)].into())), ["m2>m1", "m3>m1"]);
+        // Of five each hears itself and its two neighbours: three, a majority.
+        let ring = Grudge::ring(&all);
+        assert!(all.iter().all(|member| ring.0[member].len() == 2), "{ring:?}");
+        assert_eq!(ring.0[&MemberNo(1)], [MemberNo(3), MemberNo(4)].into());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use node_protocol::{ClusterId, FrameKind, Index, MemberId, Status, Term, telemet
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, ClientNo, Command, DrillEvent, Link, MemberNo, OpId, Outcome, Score, Verdict, WatchId,
-    WatchRequest, WatchResponse, WorkloadSpec,
+    Call, ClientNo, Command, Damage, DrillEvent, Fault, Link, LinkCondition, MemberFile, MemberNo,
+    OpId, Outcome, Score, Verdict, WatchId, WatchRequest, WatchResponse, WorkloadSpec,
 };
 
 /// The engine of a run without processes: a cluster in one thread, with made-up time.
@@ -156,6 +156,30 @@ pub enum Event {
     BackupsChanged { every_millis: u64, keep: u32, verify: bool },
     /// What came of a backup.
     Backup(Backup),
+    /// A fault began, for a time or until it is taken off.
+    FaultBegan { fault: Fault, until_micros: Option<u64> },
+    /// A fault ended.
+    FaultEnded { fault: Fault },
+    /// A message that a link held lands at this time.
+    MessageReleased { number: u64, at_micros: u64 },
+    /// All connections that carry a link were reset: so many.
+    LinkReset { link: Link, connections: u32 },
+    /// A member's clocks were moved, or granted ticks while they stood still.
+    ClockMoved { member: MemberNo, how: ClockMove },
+    /// A member was made to campaign, or its election timers were set.
+    TimersSet { member: MemberNo, ticks: u32 },
+    /// A member's file was damaged.
+    FileDamaged { member: MemberNo, file: MemberFile, damage: Damage, path: String },
+}
+
+/// How a member's clocks were moved.
+#[expect(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClockMove {
+    /// The wall clock jumped.
+    Jumped { millis: i64 },
+    /// Clocks that stand still went on by so many ticks.
+    Ticked { ticks: u32 },
 }
 
 /// A backup on the desk.
@@ -301,19 +325,6 @@ pub enum Feed {
     Lost,
 }
 
-/// What a link does to the messages put on it.
-#[expect(missing_docs, reason = "the fields' names say it")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LinkCondition {
-    /// Delivers.
-    #[default]
-    Open,
-    /// Loses every message.
-    Cut,
-    /// Delivers later.
-    Delayed { millis: u32, jitter_millis: u32 },
-}
-
 /// One message between two members, as the fabric saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -345,6 +356,9 @@ pub enum Fate {
     Lands { at_micros: u64 },
     /// It never arrives.
     Lost(LostWhy),
+    /// The link holds it; [`Event::MessageReleased`] or [`Event::MessageLost`] says what comes of
+    /// it.
+    Held,
 }
 
 /// Why a message never arrives.
@@ -358,6 +372,10 @@ pub enum LostWhy {
     SenderDown,
     /// The network lost it, for no better reason.
     Chance,
+    /// The link refuses connections.
+    Refused,
+    /// Somebody had the link drop it.
+    Dropped,
 }
 
 impl fmt::Display for LostWhy {
@@ -367,6 +385,8 @@ impl fmt::Display for LostWhy {
             Self::ReceiverDown => "the receiver is down",
             Self::SenderDown => "the sender is down",
             Self::Chance => "the network lost it",
+            Self::Refused => "the link refuses connections",
+            Self::Dropped => "it was dropped",
         })
     }
 }

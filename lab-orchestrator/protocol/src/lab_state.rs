@@ -19,8 +19,8 @@ use node_protocol::{ClusterId, MemberId, Role, Status, TraceEvent, telemetry::En
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Event, Feed, Link, LinkCondition, LinkTraffic, MemberNo, MemberPlan, Numbered, Process,
-    SnapshotFile, WorkloadSpec,
+    Event, Fate, Fault, Feed, Link, LinkCondition, LinkTraffic, MemberNo, MemberPlan, Message,
+    Numbered, Process, SnapshotFile, WorkloadSpec,
 };
 use backups::Backups;
 use drill::DrillState;
@@ -73,7 +73,27 @@ pub struct LabState {
     pub recovery: Recovery,
     /// Messages since the last [`Event::Traffic`]: what its next counts will include.
     pub uncounted_messages: u64,
+    /// The faults that act, oldest first.
+    pub faults: Vec<ActiveFault>,
+    /// What the links between the lab's clients and a member do, where they do not just deliver.
+    pub client_links: BTreeMap<Link, LinkCondition>,
+    /// The messages that links hold, by the fabric's numbers.
+    pub held: BTreeMap<u64, Message>,
 }
+
+/// A fault that acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveFault {
+    /// Which one.
+    pub fault: Fault,
+    /// Since when, microseconds of the run.
+    pub since_micros: u64,
+    /// When it ends by itself, if it does.
+    pub until_micros: Option<u64>,
+}
+
+/// Messages held at once that are remembered.
+const HELD: usize = 4096;
 
 /// Who takes part in the cluster, as a member told after the change was committed; empty until one
 /// did.
@@ -303,11 +323,37 @@ impl LabState {
                 }
             }
             Event::LinkChanged { link, condition } => {
+                if *condition != LinkCondition::Held {
+                    self.held.retain(|_, message| message.link != *link);
+                }
                 if let Some(link) = self.links.get_mut(link) {
                     link.condition = *condition;
+                } else if *condition == LinkCondition::Open {
+                    self.client_links.remove(link);
+                } else {
+                    self.client_links.insert(*link, *condition);
                 }
             }
-            Event::Message(_) => self.uncounted_messages += 1,
+            Event::Message(message) => {
+                self.uncounted_messages += 1;
+                if message.fate == Fate::Held && self.held.len() < HELD {
+                    self.held.insert(message.number, *message);
+                }
+            }
+            Event::MessageLost { number, .. } | Event::MessageReleased { number, .. } => {
+                self.held.remove(number);
+            }
+            Event::FaultBegan { fault, until_micros } => {
+                self.faults.retain(|active| !fault.replaces(active.fault));
+                self.faults.push(ActiveFault {
+                    fault: *fault,
+                    since_micros: at_micros,
+                    until_micros: *until_micros,
+                });
+            }
+            Event::FaultEnded { fault } => {
+                self.faults.retain(|active| !fault.replaces(active.fault));
+            }
             Event::Traffic { links } => {
                 self.uncounted_messages = 0;
                 for traffic in links {
@@ -335,7 +381,10 @@ impl LabState {
             | Event::Done { .. }
             | Event::Refused { .. }
             | Event::TraceLost { .. }
-            | Event::MessageLost { .. }
+            | Event::LinkReset { .. }
+            | Event::ClockMoved { .. }
+            | Event::TimersSet { .. }
+            | Event::FileDamaged { .. }
             | Event::Invoked { .. }
             | Event::Returned { .. }
             | Event::Reconnected { .. }

@@ -16,6 +16,7 @@
 mod command;
 mod drill;
 mod event;
+mod fault;
 mod lab_state;
 mod operation;
 pub mod recording;
@@ -30,13 +31,14 @@ pub use node_protocol;
 pub use command::{Command, Grudge, WorkloadSpec};
 pub use drill::{DrillBrief, DrillEvent, Goal};
 pub use event::{
-    Backup, BackupVerdict, By, CommandId, Ended, Event, Fate, Feed, Integrity, LinkCondition,
+    Backup, BackupVerdict, By, ClockMove, CommandId, Ended, Event, Fate, Feed, Integrity,
     LinkTraffic, LostWhy, MemberPlan, Message, Numbered, Process, ReadBack, SIMULATION, Said,
     SnapshotFile,
 };
+pub use fault::{Damage, Fault, FaultPlace, HeldOrder, Kinds, LinkCondition, Mangling, MemberFile};
 pub use lab_state::{
-    Applied, Configuration, LabState, LinkState, MemberState, Standing, backups, drill::DrillState,
-    recovery, story, tape, terminal,
+    ActiveFault, Applied, Configuration, LabState, LinkState, MemberState, Standing, backups,
+    drill::DrillState, recovery, story, tape, terminal,
 };
 pub use operation::{Answer, Call, ClientNo, OpId, Outcome};
 pub use socket::{ClientFrame, DecodeError, LAB_PROTOCOL_VERSION, ServerFrame};
@@ -57,9 +59,17 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct MemberNo(pub u8);
 
+impl MemberNo {
+    /// At an end of a link: all of the lab's own clients.
+    pub const CLIENTS: Self = Self(0);
+}
+
 impl fmt::Display for MemberNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "m{}", self.0)
+        match *self {
+            Self::CLIENTS => f.write_str("clients"),
+            Self(number) => write!(f, "m{number}"),
+        }
     }
 }
 
@@ -74,7 +84,7 @@ impl std::str::FromStr for MemberNo {
     }
 }
 
-/// One direction between two members.
+/// One direction between two members, or between the lab's clients and a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Link {
     /// Who sends.

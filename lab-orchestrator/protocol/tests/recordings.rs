@@ -307,6 +307,9 @@ fn later() -> Vec<Event> {
         Event::Backup(backup(BackupVerdict::Damaged { why: "w".into() })),
         Event::Backup(backup(BackupVerdict::Failed { why: "w".into() })),
     ]
+    .into_iter()
+    .chain(faults())
+    .collect()
 }
 
 fn backup(verdict: BackupVerdict) -> Backup {
@@ -320,6 +323,61 @@ fn hex(bytes: &[u8]) -> String {
 fn bytes(hex: &str) -> Vec<u8> {
     let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
     (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+/// What came with faults that are injected.
+fn faults() -> Vec<Event> {
+    let (member, link) = (M1, Link { from: MemberNo::CLIENTS, to: M2 });
+    let asked = |command| Event::Asked { id: CommandId(1), by: By::Page, command };
+    let changed = |condition| Event::LinkChanged { link, condition };
+    let mangled = |how| LinkCondition::Mangled { how, percent: 3, only: Kinds::Votes };
+    let faults = [
+        Fault::Starved { member, percent: 20 },
+        Fault::Restarting { member, up_millis: 300, down_millis: 4 },
+        Fault::Flapping { link, up_millis: 300, down_millis: 4 },
+        Fault::SlowSync { member, millis: 300 },
+        Fault::StuckSync { member },
+        Fault::FailingSync { member },
+        Fault::FullDisk { member },
+        Fault::ReadOnlyDisk { member },
+        Fault::DriftingClock { member, permille: 300 },
+        Fault::FrozenClock { member },
+    ];
+    let began = faults.map(|fault| Event::FaultBegan { fault, until_micros: Some(5) });
+    let fault = Fault::StuckSync { member };
+    let (file, damage) = (MemberFile::Snapshot, Damage::Truncate);
+    let rest = [
+        changed(LinkCondition::Held),
+        changed(LinkCondition::Refused),
+        changed(LinkCondition::Throttled { bytes_per_second: 300 }),
+        changed(LinkCondition::HalfOpen),
+        changed(mangled(Mangling::Drop)),
+        changed(mangled(Mangling::Duplicate)),
+        changed(mangled(Mangling::Reorder)),
+        Event::FaultEnded { fault },
+        Event::MessageReleased { number: 300, at_micros: 4 },
+        Event::MessageLost { number: 1, why: LostWhy::Refused },
+        Event::MessageLost { number: 1, why: LostWhy::Dropped },
+        Event::LinkReset { link, connections: 2 },
+        Event::ClockMoved { member, how: ClockMove::Jumped { millis: -300 } },
+        Event::ClockMoved { member, how: ClockMove::Ticked { ticks: 3 } },
+        Event::TimersSet { member, ticks: 3 },
+        Event::FileDamaged { member, file, damage, path: "p".into() },
+        asked(Command::SetLink { link, condition: LinkCondition::Held }),
+        asked(Command::ResetLink { link }),
+        asked(Command::Held { number: 300, order: HeldOrder::Duplicate }),
+        asked(Command::Inject { fault }),
+        asked(Command::Lift { fault }),
+        asked(Command::For { millis: 300, command: Box::new(Command::Pause { member }) }),
+        asked(Command::JumpClock { member, millis: -300 }),
+        asked(Command::GrantTicks { member, ticks: 3 }),
+        asked(Command::SetTimers { ticks: 3, apart: 4 }),
+        asked(Command::Campaign { member }),
+        asked(Command::DamageMember { member, file, damage }),
+        asked(Command::LosePower { member }),
+        asked(Command::CrashAt { member, failpoint: "f".into() }),
+    ];
+    began.into_iter().chain(rest).collect()
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use lab_protocol::MemberNo;
 use lab_protocol::scenario::{
-    Action, Condition, Drill, MemberVerb, Scenario, Span, Step, Target, Verb,
+    Action, ClusterWish, Condition, Drill, FaultVerb, LinkWord, MemberVerb, Scenario, Shape, Span,
+    Step, Target, Verb, nearest,
 };
 
 /// A scenario file cannot be performed.
@@ -66,13 +67,25 @@ fn parse(path: &Path, text: &str) -> Result<Scenario, FileError> {
         message,
     };
     let scenario: Scenario = toml::from_str(text).map_err(|error| {
-        let message = error.message().trim_end().replace('\n', "; ");
+        let message = meant(error.message().trim_end().replace('\n', "; "));
         let start = error.span().map(|span| span.start);
         wrong(start.map(|start| sentence(text, start, &message).unwrap_or(start)), message)
     })?;
     match complaint(&scenario) {
         None => Ok(scenario),
         Some((words, message)) => Err(wrong(find(text, &words), message)),
+    }
+}
+
+/// A message about a word that is not known, with the one that may have been meant.
+fn meant(message: String) -> String {
+    let Some((_, rest)) = message.split_once("unknown field `") else { return message };
+    let Some((word, known)) = rest.split_once('`') else { return message };
+    // `a`, `b` or `c`: every second part is a word.
+    let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+    match nearest(word, &known) {
+        Some(near) => format!("{message}; did you mean `{near}`?"),
+        None => message,
     }
 }
 
@@ -127,7 +140,15 @@ fn complaint(scenario: &Scenario) -> Option<(String, String)> {
             ),
         );
     }
-    let mut names = Names::new(cluster.members);
+    let mut names = Names::new(cluster);
+    for target in cluster.zones.values().flatten() {
+        if !matches!(target, Target::Member(_)) {
+            return about(&target.to_string(), "a zone has members by number, m1 to m9".into());
+        }
+        if let Err(why) = names.known(target, false) {
+            return about(&target.to_string(), why);
+        }
+    }
     for held in &cluster.hold_back {
         if !matches!(held, Target::Member(_)) {
             return about(&held.to_string(), "only m1 to m9 can be held back".into());
@@ -238,11 +259,20 @@ struct Names {
     members: u8,
     targets: BTreeSet<String>,
     leases: BTreeSet<String>,
+    zones: BTreeSet<String>,
+    /// The members are of the training program.
+    training: bool,
 }
 
 impl Names {
-    fn new(members: u8) -> Self {
-        Self { members, targets: BTreeSet::new(), leases: BTreeSet::new() }
+    fn new(cluster: &ClusterWish) -> Self {
+        Self {
+            members: cluster.members,
+            targets: BTreeSet::new(),
+            leases: BTreeSet::new(),
+            zones: cluster.zones.keys().cloned().collect(),
+            training: cluster.training || cluster.bug.is_some(),
+        }
     }
 
     fn known(&self, target: &Target, in_partition: bool) -> Result<(), String> {
@@ -264,8 +294,24 @@ impl Names {
             | Target::Minority { .. }
             | Target::Majority { .. }
             | Target::Running
+            | Target::Learners
+            | Target::Freshest
+            | Target::MostBehind
             | Target::Rest
             | Target::Named(_) => Ok(()),
+            Target::Clients => Err("`clients` stands at an end of a link only".into()),
+            Target::Zone(name) if self.zones.contains(name) => Ok(()),
+            Target::Zone(name) => {
+                let zones: Vec<_> = self.zones.iter().cloned().collect();
+                Err(format!("there is no zone `{name}`; zones are [{}]", zones.join(", ")))
+            }
+            Target::Several(parts) => {
+                parts.iter().try_for_each(|part| self.known(part, in_partition))
+            }
+            Target::Without(these, without) => {
+                self.known(these, in_partition)?;
+                self.known(without, in_partition)
+            }
         }
     }
 
@@ -276,7 +322,62 @@ impl Names {
     }
 
     fn action(&mut self, action: &Action) -> Result<(), String> {
-        match action.verb() {
+        self.verb(action.verb())
+    }
+
+    fn link(&self, link: &LinkWord) -> Result<(), String> {
+        let known = |end: &Target| match end {
+            Target::Clients => Ok(()),
+            end => self.known(end, false),
+        };
+        known(&link.from)?;
+        known(&link.to)
+    }
+
+    fn fault(&mut self, fault: &FaultVerb) -> Result<(), String> {
+        match fault {
+            FaultVerb::Hold { link }
+            | FaultVerb::Refuse { link }
+            | FaultVerb::HalfOpen { link }
+            | FaultVerb::Throttle { link, .. }
+            | FaultVerb::Mangle { link, .. }
+            | FaultVerb::Flap { link, .. }
+            | FaultVerb::Reset { link }
+            | FaultVerb::HeldMessages { link, .. } => self.link(link),
+            FaultVerb::Shape(shape) => match shape {
+                Shape::Halves | Shape::Ring | Shape::Chain => Ok(()),
+                Shape::Bridge { over: target }
+                | Shape::Star { around: target }
+                | Shape::Mute { target }
+                | Shape::Deafen { target } => self.known(target, false),
+            },
+            FaultVerb::LosePower { .. } | FaultVerb::CrashAt { .. } if !self.training => {
+                Err("only the training program's disk loses its power, and only it ends at a \
+                 failpoint; ask for it: [cluster] training = true"
+                    .into())
+            }
+            FaultVerb::Starve { who, .. }
+            | FaultVerb::KeepRestarting { who, .. }
+            | FaultVerb::SlowDisk { who, .. }
+            | FaultVerb::StickDisk { who }
+            | FaultVerb::FailDisk { who }
+            | FaultVerb::FillDisk { who }
+            | FaultVerb::LockDisk { who }
+            | FaultVerb::DriftClock { who, .. }
+            | FaultVerb::FreezeClock { who }
+            | FaultVerb::JumpClock { who, .. }
+            | FaultVerb::LosePower { who }
+            | FaultVerb::CrashAt { who, .. } => self.named(&who.0, who.1.as_ref()),
+            FaultVerb::Tick { target, .. }
+            | FaultVerb::Campaign { target }
+            | FaultVerb::Lift { target }
+            | FaultVerb::DamageFile { target, .. } => self.known(target, false),
+            FaultVerb::Timers { .. } => Ok(()),
+        }
+    }
+
+    fn verb(&mut self, verb: &Verb) -> Result<(), String> {
+        match verb {
             Verb::Crash { target, name }
             | Verb::Stop { target, name }
             | Verb::Pause { target, name }
@@ -284,10 +385,9 @@ impl Names {
             | Verb::Restart { target, name }
             | Verb::Wipe { target, name }
             | Verb::Isolate { target, name } => self.named(target, name.as_ref()),
-            Verb::Cut { link } | Verb::Heal { link } | Verb::Delay { link, .. } => {
-                self.known(&link.from, false)?;
-                self.known(&link.to, false)
-            }
+            Verb::Cut { link } | Verb::Heal { link } | Verb::Delay { link, .. } => self.link(link),
+            Verb::For { verb, .. } => self.verb(verb),
+            Verb::Fault(fault) => self.fault(fault),
             Verb::Partition { groups } => groups.iter().try_for_each(|(target, name)| {
                 self.known(target, true)?;
                 self.targets.extend(name.clone());
@@ -350,6 +450,13 @@ impl Names {
                 | Target::Minority { .. }
                 | Target::Majority { .. }
                 | Target::Running
+                | Target::Clients
+                | Target::Learners
+                | Target::Freshest
+                | Target::MostBehind
+                | Target::Zone(_)
+                | Target::Several(_)
+                | Target::Without(..)
                 | Target::Rest => Err(format!(
                     "`{target}` may be somebody else at every look; wait for members by number, \
                      by a name given with `as`, or for `all`"
@@ -402,7 +509,12 @@ acked_not_lost = { at_least = 20 }
     #[test]
     fn what_is_wrong_is_named_with_line_and_column() {
         for (from, to, place, needle) in [
-            ("members = 3", "membres = 3", ":6:1", "members"),
+            ("members = 3", "membres = 3", ":6:1", "did you mean `members`?"),
+            ("members = 3", "members = 3\nzones = { a = [\"m9\"] }", ":7:16", "m1 to m3"),
+            ("\"crash leader as old\"", "\"crash zone b as old\"", ":10:7", "there is no zone"),
+            ("\"crash leader as old\"", "\"lose power m1\"", ":10:7", "training = true"),
+            ("\"crash leader as old\"", "\"hold m1>m8\"", ":10:7", "m1 to m3"),
+            ("\"crash leader as old\"", "\"crush leader\"", ":10:7", "did you mean `crash`?"),
             ("members = 3", "members = 12", ":6:1", "1 to 9"),
             ("\"crash leader as old\"", "\"kill leader\"", ":10:7", "actions are crash"),
             ("\"crash leader as old\"", "\"crash m7\"", ":10:7", "m1 to m3"),
@@ -410,7 +522,7 @@ acked_not_lost = { at_least = 20 }
             ("\"new leader\"", "\"young lead\"", ":11:14", "young"),
             ("\"new leader\"", "\"newer leader\"", ":11:14", "conditions are"),
             ("\"3ET\"", "\"soon\"", ":12:10", "2s"),
-            ("election_safety", "elections_safe", ":15:1", "election_safety"),
+            ("election_safety", "elections_safe", ":15:1", "did you mean `election_safety`?"),
             ("{ at_least = 20 }", "{ atleast = 20 }", ":16:20", "at_least"),
             ("title = ", "title ", ":2:", "="),
         ] {
@@ -427,6 +539,7 @@ acked_not_lost = { at_least = 20 }
         let list = |folder| std::fs::read_dir(folder).expect("the repository has scenarios");
         let mut files: Vec<_> = list(folder.clone())
             .chain(list(folder.join("drills")))
+            .chain(list(folder.join("faults")))
             .map(|entry| entry.expect("readable").path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
             .collect();

@@ -17,6 +17,7 @@
 
 mod crash;
 mod crash_all;
+mod faults;
 mod file;
 mod perform;
 mod report;

@@ -46,6 +46,20 @@ impl NodeChoice {
             }
         }
     }
+
+    /// The training program's path: beside the node program, unless that is it already.
+    pub fn training(&self) -> Result<PathBuf> {
+        const NAME: &str = "raft-node-training";
+        let node = self.program()?;
+        let training = node.with_file_name(NAME);
+        anyhow::ensure!(
+            training.is_file(),
+            "find the training program {}, which this scenario needs: `cargo build --release -p \
+             node --features training --bin {NAME}` builds it",
+            training.display()
+        );
+        Ok(training)
+    }
 }
 
 /// Perform scenarios on real processes and judge them.
@@ -272,7 +286,10 @@ pub(crate) fn draw_seed() -> u64 {
 pub fn plan(node: &NodeChoice, scenario: &Scenario, seed: u64) -> Result<LabPlan> {
     let cluster = &scenario.cluster;
     let millis = |span: Span| span.duration(cluster.election_timeout()).as_millis();
-    let mut node_args = node.node_args.clone();
+    // The training program takes its own words before all others.
+    let bug = cluster.bug.iter().flat_map(|bug| ["--break".into(), bug.into()]);
+    let mut node_args: Vec<OsString> = bug.collect();
+    node_args.extend(node.node_args.iter().cloned());
     node_args.push(format!("--election-timeout={}", millis(cluster.election_timeout)).into());
     node_args.push(format!("--heartbeat-interval={}", millis(cluster.heartbeat)).into());
     node_args
@@ -280,6 +297,7 @@ pub fn plan(node: &NodeChoice, scenario: &Scenario, seed: u64) -> Result<LabPlan
     if !cluster.strict_reconfig_check {
         node_args.push("--strict-reconfig-check=false".into());
     }
+    node_args.extend(cluster.flags.iter().map(OsString::from));
     let hold_back: BTreeSet<_> = cluster
         .hold_back
         .iter()
@@ -289,12 +307,17 @@ pub fn plan(node: &NodeChoice, scenario: &Scenario, seed: u64) -> Result<LabPlan
             _ => None,
         })
         .collect();
+    let program = match cluster.training || cluster.bug.is_some() {
+        true => node.training()?,
+        false => node.program()?,
+    };
     Ok(LabPlan {
         members: Some(cluster.members),
         node_args,
         hold_back,
         clients: Some(workload::make_clients()),
-        ..LabPlan::of(node.program()?, seed)
+        power: cluster.training,
+        ..LabPlan::of(program, seed)
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lab_check::{Check, Scorer, convergence};
-use lab_protocol::scenario::{Condition, Drill, Scenario, Step, WorkloadWish};
+use lab_protocol::scenario::{Condition, Drill, Scenario, Step, Target, WorkloadWish};
 use lab_protocol::{
     By, Call, CheckResult, Command, CommandId, DrillBrief, DrillEvent, Event, Goal, Judgement,
     LabState, MemberNo, Numbered, OpId, Outcome, Score, Verdict, WorkloadSpec,
@@ -119,6 +119,10 @@ pub struct Runner<'a> {
     pub(super) calls: JoinSet<Result<(), String>>,
     /// Single puts made so far: each has a key and a value of its own.
     pub(super) puts: u64,
+    /// After how many milliseconds what is asked for now is undone by itself.
+    pub(super) lasts: Option<u64>,
+    /// The members of each zone.
+    pub(super) zones: Names,
     since: Since,
     progress: Progress<'a>,
     scorer: Option<Scorer>,
@@ -203,6 +207,8 @@ impl<'a> Runner<'a> {
             draws: ChaCha8Rng::seed_from_u64(seed),
             calls: JoinSet::new(),
             puts: 0,
+            lasts: None,
+            zones: Names::new(),
             since: Since::default(),
             progress,
             scorer: None,
@@ -220,6 +226,7 @@ impl<'a> Runner<'a> {
     ) -> Result<(Verdict, Option<Score>), DrillError> {
         let election_timeout = scenario.cluster.election_timeout();
         self.scorer = scenario.drill.as_ref().map(Scorer::new);
+        self.zones = zones_of(scenario);
         let mut performed = self.steps(scenario, election_timeout).await;
         if let (Ok(()), Some(drill)) = (&performed, &scenario.drill) {
             performed = self.play(drill, play, scenario.steps.len(), election_timeout).await;
@@ -249,6 +256,7 @@ impl<'a> Runner<'a> {
     ) -> Result<(Verdict, Option<Score>), DrillError> {
         let election_timeout = scenario.cluster.election_timeout();
         self.scorer = Some(Scorer::new(drill));
+        self.zones = zones_of(scenario);
         let brief = DrillBrief {
             id: drill.id.clone(),
             title: scenario.title.clone(),
@@ -575,7 +583,7 @@ impl<'a> Runner<'a> {
 
     /// Submits a command and waits until it is done.
     pub(super) async fn submit(&mut self, command: Command) -> Result<(), Trouble> {
-        submitted(self.lab.submit(By::Drill, command).await)
+        submitted(self.lab.submit(By::Drill, lasting(self.lasts, command)).await)
     }
 
     /// Submits one command for each member at once, and waits until all are done.
@@ -584,8 +592,9 @@ impl<'a> Runner<'a> {
         members: &BTreeSet<MemberNo>,
         command: impl Fn(MemberNo) -> Command,
     ) -> Result<(), Trouble> {
-        let lab = &self.lab;
-        let submits = members.iter().map(|member| lab.submit(By::Drill, command(*member)));
+        let (lab, lasts) = (&self.lab, self.lasts);
+        let submits =
+            members.iter().map(|member| lab.submit(By::Drill, lasting(lasts, command(*member))));
         for answer in futures_util::future::join_all(submits).await {
             submitted(answer)?;
         }
@@ -622,6 +631,14 @@ impl<'a> Runner<'a> {
     }
 }
 
+/// A command that is undone by itself after so many milliseconds, if it is.
+fn lasting(lasts: Option<u64>, command: Command) -> Command {
+    match lasts {
+        Some(millis) => Command::For { millis, command: Box::new(command) },
+        None => command,
+    }
+}
+
 fn submitted(answer: Result<lab_protocol::CommandId, SubmitError>) -> Result<(), Trouble> {
     match answer {
         Ok(_) => Ok(()),
@@ -635,6 +652,18 @@ fn returned(done: Result<Result<(), String>, tokio::task::JoinError>) -> Result<
         Ok(answer) => answer.map_err(Trouble::Impossible),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// The members of each zone; a zone has members by number only.
+fn zones_of(scenario: &Scenario) -> Names {
+    let numbers = |targets: &Vec<Target>| {
+        let number = |target: &Target| match target {
+            Target::Member(member) => Some(*member),
+            _ => None,
+        };
+        targets.iter().filter_map(number).collect()
+    };
+    scenario.cluster.zones.iter().map(|(name, of)| (name.clone(), numbers(of))).collect()
 }
 
 fn workload_spec(wish: &WorkloadWish, election_timeout: Duration) -> WorkloadSpec {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lab_protocol::scenario::Target;
-use lab_protocol::{LabState, MemberNo, Process, Standing};
+use lab_protocol::{LabState, MemberNo, MemberState, Process, Standing};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -17,7 +17,7 @@ pub(super) type Names = BTreeMap<String, BTreeSet<MemberNo>>;
 pub(super) fn resolve(
     target: &Target,
     state: &LabState,
-    names: &Names,
+    (names, zones): (&Names, &Names),
     taken: &BTreeSet<MemberNo>,
     draws: &mut ChaCha8Rng,
 ) -> Result<BTreeSet<MemberNo>, String> {
@@ -50,6 +50,28 @@ pub(super) fn resolve(
         Target::Named(name) => {
             names.get(name).cloned().ok_or_else(|| format!("nothing is named `{name}` yet"))?
         }
+        Target::Clients => BTreeSet::from([MemberNo::CLIENTS]),
+        Target::Learners => {
+            let learns = |member: &MemberState| member.standing == Standing::Learner;
+            state.taking_part().filter(|(_, member)| learns(member)).map(|(no, _)| no).collect()
+        }
+        Target::Freshest => by_applied(state).last().into_iter().copied().collect(),
+        Target::MostBehind => by_applied(state).first().into_iter().copied().collect(),
+        Target::Zone(name) => {
+            zones.get(name).cloned().ok_or_else(|| format!("there is no zone `{name}`"))?
+        }
+        Target::Several(parts) => {
+            let mut found = BTreeSet::new();
+            for part in parts {
+                found.extend(resolve(part, state, (names, zones), taken, draws)?);
+            }
+            found
+        }
+        Target::Without(these, without) => {
+            let without = resolve(without, state, (names, zones), taken, draws)?;
+            let these = resolve(these, state, (names, zones), taken, draws)?;
+            these.difference(&without).copied().collect()
+        }
     };
     if found.is_empty() { Err(format!("`{target}` is nobody now")) } else { Ok(found) }
 }
@@ -72,6 +94,17 @@ fn some(
         return Err(format!("only {} of {count} members are up to choose from", chosen.len()));
     }
     Ok(chosen)
+}
+
+/// Members that are up, those that have applied least first.
+fn by_applied(state: &LabState) -> Vec<MemberNo> {
+    let mut up: Vec<_> = state
+        .taking_part()
+        .filter(|(_, member)| matches!(member.process, Process::Up { .. }))
+        .filter_map(|(no, member)| Some((member.status.as_ref()?.applied, no)))
+        .collect();
+    up.sort_unstable();
+    up.into_iter().map(|(_, no)| no).collect()
 }
 
 /// Members that are up, may vote, and do not lead.
@@ -102,13 +135,18 @@ mod tests {
         let state = cluster(5, 3);
         let names = Names::from([("old".into(), BTreeSet::from([MemberNo(2)]))]);
         let taken = BTreeSet::from([MemberNo(3), MemberNo(5)]);
+        let zones = Names::from([("a".into(), BTreeSet::from([MemberNo(1), MemberNo(2)]))]);
         let find = |text: &str, seed: u64| {
             let target: Target = text.parse().expect(text);
             let mut draws = ChaCha8Rng::seed_from_u64(seed);
-            resolve(&target, &state, &names, &taken, &mut draws)
+            resolve(&target, &state, (&names, &zones), &taken, &mut draws)
         };
         let members = |numbers: &[u8]| Ok(numbers.iter().copied().map(MemberNo).collect());
         for (text, expected) in [
+            ("m1, m4", members(&[1, 4])),
+            ("followers - m2", members(&[1, 4, 5])),
+            ("zone a", members(&[1, 2])),
+            ("clients", members(&[0])),
             ("m4", members(&[4])),
             ("leader", members(&[3])),
             ("followers", members(&[1, 2, 4, 5])),
@@ -131,7 +169,7 @@ mod tests {
         let mut nobody = state.clone();
         nobody.members.values_mut().for_each(|member| member.status = None);
         let mut draws = ChaCha8Rng::seed_from_u64(1);
-        let error = resolve(&Target::Leader, &nobody, &names, &taken, &mut draws);
+        let error = resolve(&Target::Leader, &nobody, (&names, &zones), &taken, &mut draws);
         assert_eq!(error, Err("nobody leads now".into()));
     }
 }

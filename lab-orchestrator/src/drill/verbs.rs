@@ -20,8 +20,16 @@ impl Runner<'_> {
         election_timeout: Duration,
     ) -> Result<(), Trouble> {
         self.catch_up()?;
+        self.perform_verb(action.verb(), election_timeout).await
+    }
+
+    async fn perform_verb(
+        &mut self,
+        verb: &Verb,
+        election_timeout: Duration,
+    ) -> Result<(), Trouble> {
         let named = |target: &Target, name: &Option<String>| (target.clone(), name.clone());
-        match action.verb() {
+        match verb {
             Verb::Crash { target, name } => {
                 self.each(named(target, name), |member| Command::Crash { member }).await
             }
@@ -110,6 +118,13 @@ impl Runner<'_> {
             Verb::LeaseGrant { target, ttl_seconds, name } => {
                 self.grant(target, *ttl_seconds, name).await
             }
+            Verb::Fault(fault) => self.fault(fault, election_timeout).await,
+            Verb::For { verb, lasts } => {
+                self.lasts = Some(u64::from(millis(*lasts, election_timeout)));
+                let done = Box::pin(self.perform_verb(verb, election_timeout)).await;
+                self.lasts = None;
+                done
+            }
             Verb::LeaseTimeToLive { name, target } => {
                 let lease = self.leases.get(name).copied().ok_or_else(|| {
                     Trouble::Impossible(format!("no lease is named `{name}` yet"))
@@ -189,12 +204,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn find(&mut self, target: &Target, taken: &Members) -> Result<Members, Trouble> {
-        resolve(target, &self.seen.state, &self.names, taken, &mut self.draws)
-            .map_err(Trouble::Impossible)
+    pub(super) fn find(&mut self, target: &Target, taken: &Members) -> Result<Members, Trouble> {
+        let book = (&self.names, &self.zones);
+        resolve(target, &self.seen.state, book, taken, &mut self.draws).map_err(Trouble::Impossible)
     }
 
-    async fn each(
+    pub(super) async fn each(
         &mut self,
         (target, name): (Target, Option<String>),
         command: impl Fn(MemberNo) -> Command,
@@ -207,11 +222,19 @@ impl Runner<'_> {
         Ok(())
     }
 
-    async fn links(
+    pub(super) async fn links(
         &mut self,
         word: &LinkWord,
         command: impl Fn(Link) -> Command,
     ) -> Result<(), Trouble> {
+        for link in self.links_of(word)? {
+            self.submit(command(link)).await?;
+        }
+        Ok(())
+    }
+
+    /// The links that are meant now, ascending.
+    pub(super) fn links_of(&mut self, word: &LinkWord) -> Result<BTreeSet<Link>, Trouble> {
         let senders = self.find(&word.from, &Members::new())?;
         let receivers = self.find(&word.to, &senders)?;
         let mut links = BTreeSet::new();
@@ -223,10 +246,7 @@ impl Runner<'_> {
                 }
             }
         }
-        for link in links {
-            self.submit(command(link)).await?;
-        }
-        Ok(())
+        Ok(links)
     }
 
     async fn partition(&mut self, groups: &[(Target, Option<String>)]) -> Result<(), Trouble> {
@@ -282,6 +302,6 @@ fn invoke(member: MemberNo, call: Call, deadline_millis: u32) -> Command {
     Command::Invoke { member, call, deadline_millis }
 }
 
-fn millis(span: Span, election_timeout: Duration) -> u32 {
+pub(super) fn millis(span: Span, election_timeout: Duration) -> u32 {
     u32::try_from(span.duration(election_timeout).as_millis()).unwrap_or(u32::MAX)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lab_check::convergence;
 use lab_protocol::node_protocol::{Role, Term};
 use lab_protocol::scenario::{Condition, Target};
-use lab_protocol::{LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing};
+use lab_protocol::{LabState, Link, MemberNo, MemberState, Process, Standing};
 
 use super::target::Names;
 
@@ -86,6 +86,13 @@ fn chosen(target: &Target, state: &LabState, names: &Names) -> BTreeSet<MemberNo
         | Target::Minority { .. }
         | Target::Majority { .. }
         | Target::Running
+        | Target::Clients
+        | Target::Learners
+        | Target::Freshest
+        | Target::MostBehind
+        | Target::Zone(_)
+        | Target::Several(_)
+        | Target::Without(..)
         | Target::Rest => state.taking_part().map(|(no, _)| no).collect(),
     }
 }
@@ -117,9 +124,8 @@ fn followed_leader(state: &LabState) -> Option<(MemberNo, Term)> {
     let office = &state.members[&leader];
     let (id, _) = office.id?;
     let term = office.status.as_ref().filter(|_| convergence::is_heard(office))?.term;
-    let open = |from, to| {
-        state.links.get(&Link { from, to }).is_none_or(|link| link.condition != LinkCondition::Cut)
-    };
+    let open =
+        |from, to| state.links.get(&Link { from, to }).is_none_or(|link| !link.condition.blocks());
     let follows = |(no, member): (&MemberNo, &MemberState)| {
         let reached = *no != leader
             && !matches!(member.standing, Standing::Removed | Standing::Elsewhere)

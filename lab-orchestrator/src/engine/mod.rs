@@ -5,8 +5,11 @@
 //! environment. Today there is one engine, [`RaftNode`]; real etcd takes the same seat, with its
 //! proxy in the environment instead of a flag.
 
+pub mod control;
+mod files;
 mod raft_node;
 
+pub use files::MemberFiles;
 pub use raft_node::{EngineError, RaftNode};
 
 use std::path::PathBuf;
@@ -30,9 +33,11 @@ pub struct MemberSeat {
     pub ports: MemberPorts,
     /// The proxy through which it dials its peers.
     pub proxy_url: String,
-    /// Where the training program takes orders to crash or to lose its power; `None` for any
-    /// other program.
-    pub control: Option<PathBuf>,
+    /// Where it takes orders of the lab.
+    pub control: PathBuf,
+    /// Where the training program keeps what can be lost with its power; `None` for any other
+    /// program.
+    pub power: Option<PathBuf>,
     /// Where its output goes.
     pub output: Output,
     /// The flags that somebody typed, instead of those that say how it comes to its cluster.

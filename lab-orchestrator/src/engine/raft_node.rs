@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{Beginning, MemberSeat, client_url, initial_cluster, peer_url};
+use super::{Beginning, MemberFiles, MemberSeat, client_url, initial_cluster, peer_url};
 use crate::supervisor::Launch;
 
 /// A program that does not tell its version in this time has none.
@@ -79,6 +79,7 @@ impl RaftNode {
             ports,
             proxy_url,
             control,
+            power,
             output,
             typed,
         } = seat;
@@ -103,10 +104,11 @@ impl RaftNode {
         ];
         // First, because the training program takes its own flags before all others.
         let mut args = Vec::new();
-        if let Some(control) = control {
-            args.extend(["--lab-control".into(), control.into()]);
+        if let Some(power) = power {
+            args.extend(["--power-loss".into(), power.into()]);
         }
         args.extend(self.extra_args.iter().cloned());
+        args.extend(["--lab-control".into(), control.into()]);
         for (flag, value) in flags {
             args.push(flag.into());
             args.push(value);
@@ -133,6 +135,21 @@ impl RaftNode {
             args,
             environment: BTreeMap::new(),
             output: output.clone(),
+        }
+    }
+
+    /// Whether its members take orders of the lab.
+    pub fn takes_orders(&self) -> bool {
+        true
+    }
+
+    /// Where its members keep their files.
+    pub fn files(&self) -> MemberFiles {
+        MemberFiles {
+            log: "member/wal",
+            log_ending: ".wal",
+            state: "member/state.redb",
+            snapshot: "member/snap/db",
         }
     }
 
@@ -163,7 +180,8 @@ mod tests {
             data_dir: "/d/m2/data".into(),
             ports: MemberPorts { client: 1, peer: 2, telemetry: 3 },
             proxy_url: "socks5://127.0.0.1:4".into(),
-            control: Some("/d/m2/control".into()),
+            control: "/d/m2/control".into(),
+            power: Some("/d/m2/power".into()),
             output: Output::new(None),
             typed: None,
         };
@@ -174,7 +192,8 @@ mod tests {
         };
         assert_eq!(
             args(&seat),
-            "--lab-control /d/m2/control --heartbeat-interval=50 --name m2 --data-dir /d/m2/data --listen-client-urls http://127.0.0.1:1 \
+            "--power-loss /d/m2/power --heartbeat-interval=50 --lab-control /d/m2/control \
+             --name m2 --data-dir /d/m2/data --listen-client-urls http://127.0.0.1:1 \
              --advertise-client-urls http://127.0.0.1:1 --listen-peer-urls http://127.0.0.1:2 \
              --initial-advertise-peer-urls http://m2.test:2380 \
              --listen-telemetry-urls http://127.0.0.1:3 --peer-proxy socks5://127.0.0.1:4 \

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
-use lab_protocol::{Fate, LinkCondition, LostWhy, Message};
+use lab_protocol::{Fate, HeldOrder, LinkCondition, LostWhy, Mangling, Message};
 use node_protocol::FrameHeader;
 use node_protocol::frame::{FRAME_VERSION, HEADER_BYTES, MAX_FRAME_BYTES};
 use node_protocol::{FrameKind, Index, Term};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, sleep_until};
 
-use super::fault::delay_micros;
+use super::fault::{delay_micros, lateness_micros, mangled};
 use super::wire::{LinkWire, WireEvent, Wires};
 
 /// Bytes under way in one flow; when there are more, the sender feels back-pressure.
@@ -50,6 +50,12 @@ pub(super) struct Flow {
     held: bool,
     /// The condition that was last applied.
     condition: LinkCondition,
+    /// Messages that wait for the link to be healed, or for an order of their own; in order.
+    kept: VecDeque<(u64, Bytes)>,
+    /// How often the link's connections had been reset when this one began.
+    resets: u64,
+    /// Who receives is gone, and nobody told who sends.
+    unheard: bool,
 }
 
 /// What a stream is made of.
@@ -70,9 +76,9 @@ struct Parcel {
 
 impl Flow {
     pub(super) fn new(wires: Arc<Wires>, wire: Arc<LinkWire>) -> Self {
+        wire.connections.fetch_add(1, Ordering::AcqRel);
         Self {
             wires,
-            wire,
             speech: Speech::NotKnownYet,
             input: BytesMut::new(),
             queue: VecDeque::new(),
@@ -81,7 +87,18 @@ impl Flow {
             last_lands: 0,
             held: false,
             condition: LinkCondition::Open,
+            kept: VecDeque::new(),
+            resets: wire.resets.load(Ordering::Acquire),
+            unheard: false,
+            wire,
         }
+    }
+
+    /// A flow of something that is not our members' own.
+    pub(super) fn opaque(wires: Arc<Wires>, wire: Arc<LinkWire>) -> Self {
+        let mut flow = Self::new(wires, wire);
+        flow.speech = Speech::Opaque;
+        flow
     }
 
     /// Decides what becomes of everything read so far, under the link's present condition.
@@ -94,6 +111,10 @@ impl Flow {
             self.lose_messages(LostWhy::Cut);
         }
         self.condition = *condition;
+        if self.condition != LinkCondition::Held {
+            self.release_all(now);
+        }
+        self.obey(now);
         self.held = false;
         while !self.held && self.decide_one(now) {}
     }
@@ -112,8 +133,17 @@ impl Flow {
                 if self.hold() {
                     return false;
                 }
-                let bytes = self.input.split().freeze();
-                self.put(bytes, None, now);
+                let length = match self.condition {
+                    // In pieces, so that they pass one after the other.
+                    LinkCondition::Throttled { bytes_per_second } => {
+                        (bytes_per_second as usize / 20).clamp(1, self.input.len())
+                    }
+                    _ => self.input.len(),
+                };
+                let bytes = self.input.split_to(length).freeze();
+                if !self.unheard {
+                    self.put(bytes, None, now);
+                }
                 true
             }
             Speech::Frames => match FrameHeader::frame_bytes(&self.input) {
@@ -136,18 +166,48 @@ impl Flow {
                 return false;
             }
             let bytes = self.input.split_to(length).freeze();
-            self.put(bytes, None, now);
+            if !self.unheard {
+                self.put(bytes, None, now);
+            }
             return true;
         };
         let bytes = self.input.split_to(length).freeze();
         let number = self.wires.number();
-        let fate = if self.condition == LinkCondition::Cut {
-            self.wire.bytes.fetch_add(length as u64, Ordering::AcqRel);
-            Fate::Lost(LostWhy::Cut)
-        } else {
-            Fate::Lands { at_micros: self.put(bytes, Some(number), now) }
+        let (seed, link) = (self.wires.seed, self.wire.link);
+        let lost = |why| Fate::Lost(why);
+        let how = mangled(self.condition, seed, (link, number, header.kind));
+        let fate = match (self.condition, how) {
+            _ if self.unheard => lost(LostWhy::ReceiverDown),
+            (LinkCondition::Cut, _) => lost(LostWhy::Cut),
+            (LinkCondition::Refused, _) => lost(LostWhy::Refused),
+            (LinkCondition::Held, _) => {
+                self.queued_bytes += bytes.len();
+                self.kept.push_back((number, bytes.clone()));
+                Fate::Held
+            }
+            (_, Some(Mangling::Drop)) => lost(LostWhy::Chance),
+            (_, Some(Mangling::Reorder)) => {
+                let lands_at = now.max(self.last_lands) + lateness_micros(seed, link, number);
+                self.enqueue(Parcel { bytes: bytes.clone(), lands_at, message: Some(number) });
+                Fate::Lands { at_micros: lands_at }
+            }
+            (_, Some(Mangling::Duplicate) | None) => {
+                Fate::Lands { at_micros: self.put(bytes.clone(), Some(number), now) }
+            }
         };
-        let FrameHeader { kind, reject, entries, term, index, .. } = header;
+        if matches!(fate, Fate::Lost(_)) {
+            self.wire.bytes.fetch_add(length as u64, Ordering::AcqRel);
+        }
+        self.report(&header, number, length, fate);
+        if how == Some(Mangling::Duplicate) && matches!(fate, Fate::Lands { .. }) {
+            self.again(&header, bytes, now);
+        }
+        true
+    }
+
+    /// Reports a message that was put on the link, and counts it if it is lost.
+    fn report(&self, header: &FrameHeader, number: u64, length: usize, fate: Fate) {
+        let FrameHeader { kind, reject, entries, term, index, .. } = *header;
         let numbers = Numbers { kind, reject, entries, term, index };
         let sent = WireEvent::Sent(numbers.message(number, self.wire.link, length, fate));
         if !self.wires.report(sent) {
@@ -157,12 +217,90 @@ impl Flow {
         if matches!(fate, Fate::Lost(_)) {
             self.wire.lost.fetch_add(1, Ordering::AcqRel);
         }
-        true
+    }
+
+    /// Puts a message on the link once more: the network delivers it twice.
+    fn again(&mut self, header: &FrameHeader, bytes: Bytes, now: u64) {
+        let (number, length) = (self.wires.number(), bytes.len());
+        let at_micros = self.put(bytes, Some(number), now);
+        self.report(header, number, length, Fate::Lands { at_micros });
+    }
+
+    /// Delivers every message that was kept.
+    fn release_all(&mut self, now: u64) {
+        while let Some((number, bytes)) = self.kept.pop_front() {
+            // Whoever hears that the link is healed knows that it holds nothing any more.
+            let released = self.release(number, bytes, now);
+            self.wires.report(released);
+        }
+    }
+
+    fn release(&mut self, number: u64, bytes: Bytes, now: u64) -> WireEvent {
+        self.queued_bytes -= bytes.len();
+        let at_micros = self.put(bytes, Some(number), now);
+        WireEvent::Released { number, at_micros }
+    }
+
+    /// Does what was ordered of messages that are kept.
+    fn obey(&mut self, now: u64) {
+        let wire = self.wire.clone();
+        let mut orders = wire.orders.lock();
+        if orders.is_empty() {
+            return;
+        }
+        let mut place = 0;
+        while place < self.kept.len() {
+            let Some(order) = orders.remove(&self.kept[place].0) else {
+                place += 1;
+                continue;
+            };
+            let (number, bytes) = self.kept.remove(place).expect("it was just looked at");
+            match order {
+                HeldOrder::Release => {
+                    let released = self.release(number, bytes, now);
+                    self.wires.report_always(released);
+                }
+                HeldOrder::Drop => {
+                    self.queued_bytes -= bytes.len();
+                    wire.lost.fetch_add(1, Ordering::AcqRel);
+                    self.wires.report_always(WireEvent::Lost { number, why: LostWhy::Dropped });
+                }
+                HeldOrder::Duplicate => {
+                    let start = bytes.first_chunk::<HEADER_BYTES>().expect("a frame has a header");
+                    let header = FrameHeader::decode(start).map(|(header, _)| header);
+                    let released = self.release(number, bytes.clone(), now);
+                    self.wires.report_always(released);
+                    if let Ok(header) = header {
+                        self.again(&header, bytes, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Who receives is gone and nobody is told: from now on what is sent is lost.
+    pub(super) fn nobody_hears(&mut self) {
+        self.written = 0;
+        self.lose_messages(LostWhy::ReceiverDown);
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.unheard = true;
+    }
+
+    /// Whether the link is half open now.
+    pub(super) fn is_half_open(&self) -> bool {
+        *self.wire.condition.borrow() == LinkCondition::HalfOpen
+    }
+
+    /// Why its connection has to end, if it has to.
+    fn broken_off(&self) -> Option<FlowEnd> {
+        let reset = self.wire.resets.load(Ordering::Acquire) != self.resets;
+        (reset || self.condition == LinkCondition::Refused).then_some(FlowEnd::BrokenOff)
     }
 
     /// Whether what may not be lost must wait.
     fn hold(&mut self) -> bool {
-        self.held = self.condition == LinkCondition::Cut;
+        self.held = self.condition.blocks();
         self.held
     }
 
@@ -170,12 +308,27 @@ impl Flow {
     fn put(&mut self, bytes: Bytes, message: Option<u64>, now: u64) -> u64 {
         let number = message.unwrap_or(0);
         let delay = delay_micros(self.condition, self.wires.seed, self.wire.link, number);
-        let lands_at = (now + delay).max(self.last_lands);
+        let passed = match self.condition {
+            LinkCondition::Throttled { bytes_per_second } => {
+                self.wire.passed_at(now, bytes.len(), bytes_per_second)
+            }
+            _ => now,
+        };
+        let lands_at = (passed + delay).max(self.last_lands);
         self.last_lands = lands_at;
-        self.wire.bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel);
-        self.queued_bytes += bytes.len();
-        self.queue.push_back(Parcel { bytes, lands_at, message });
+        self.enqueue(Parcel { bytes, lands_at, message });
         lands_at
+    }
+
+    /// Puts a parcel where its time is; behind those of the same.
+    fn enqueue(&mut self, parcel: Parcel) {
+        self.wire.bytes.fetch_add(parcel.bytes.len() as u64, Ordering::AcqRel);
+        self.queued_bytes += parcel.bytes.len();
+        let first = usize::from(self.written > 0);
+        let earlier = |at: &usize| self.queue[*at - 1].lands_at <= parcel.lands_at;
+        let place = (first + 1..=self.queue.len()).rev().find(earlier);
+        let place = place.unwrap_or_else(|| first.min(self.queue.len()));
+        self.queue.insert(place, parcel);
     }
 
     /// Loses every message under way, except one of which a part is written: half a frame would
@@ -183,7 +336,8 @@ impl Flow {
     fn lose_messages(&mut self, why: LostWhy) {
         let keep_first = self.written > 0;
         let mut place = 0;
-        let mut lost = Vec::new();
+        let kept = self.kept.drain(..);
+        let mut lost: Vec<_> = kept.map(|(number, bytes)| (Some(number), bytes.len())).collect();
         self.queue.retain(|parcel| {
             place += 1;
             let keep = parcel.message.is_none() || (keep_first && place == 1);
@@ -260,6 +414,12 @@ impl Flow {
     }
 }
 
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.wire.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// The fields of a header that a person is shown.
 struct Numbers {
     kind: FrameKind,
@@ -296,6 +456,8 @@ pub(super) enum FlowEnd {
     Source,
     /// Who receives closed the connection.
     Target,
+    /// The link broke it off.
+    BrokenOff,
 }
 
 /// Carries one flow until one of its ends closes.
@@ -310,11 +472,15 @@ pub(super) async fn pump(
         condition.mark_unchanged();
         let now = flow.wires.clock.now_micros();
         flow.decide(now);
+        if let Some(end) = flow.broken_off() {
+            return end;
+        }
         let blocked = match write_due(flow, target, now) {
             Ok(blocked) => blocked,
             Err(_) => return FlowEnd::Target,
         };
-        let drained = flow.queue.is_empty() || flow.condition == LinkCondition::Cut;
+        let empty = flow.queue.is_empty() && flow.kept.is_empty();
+        let drained = empty || flow.condition == LinkCondition::Cut;
         if source_ended && drained {
             return FlowEnd::Source;
         }
@@ -339,6 +505,35 @@ pub(super) async fn pump(
             changed = condition.changed() => {
                 if changed.is_err() {
                     return FlowEnd::Source;
+                }
+            }
+        }
+    }
+}
+
+/// Reads what is sent to somebody who is gone, for as long as the link is half open and who sends
+/// believes in it.
+pub(super) async fn swallow(flow: &mut Flow, source: &mut OwnedReadHalf) {
+    flow.nobody_hears();
+    let mut condition = flow.wire.condition.subscribe();
+    loop {
+        if *condition.borrow_and_update() != LinkCondition::HalfOpen {
+            return;
+        }
+        flow.decide(flow.wires.clock.now_micros());
+        tokio::select! {
+            ready = source.readable() => {
+                flow.input.reserve(READ_BYTES);
+                match ready.and_then(|()| source.try_read_buf(&mut flow.input)) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+            changed = condition.changed() => {
+                if changed.is_err() {
+                    return;
                 }
             }
         }

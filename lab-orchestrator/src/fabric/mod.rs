@@ -15,8 +15,16 @@
 //! | open | forwarded at once | forwarded at once | connects |
 //! | cut | lost, one way | held until healed | hangs while either direction is cut |
 //! | delayed | forwarded later, in order | forwarded later, in order | takes both delays |
+//! | held | kept until healed, or until an order for it | held until healed | hangs |
+//! | refused | lost: its connections are reset | the same | is refused |
+//! | throttled | so many bytes a second | the same | connects |
+//! | half open | forwarded; lost when nobody is there any more | the same | connects |
+//! | mangled | some are lost, doubled or late | forwarded at once | connects |
 //!
-//! Invariants: connections stay established under every condition; a link's condition belongs to
+//! The lab's own clients reach each member by a listener of its own: their bytes are opaque, and
+//! flow over the links between [`MemberNo::CLIENTS`] and the member.
+//!
+//! Invariants: connections stay established under every condition but refused; a link's condition belongs to
 //! the link and survives its members' restarts; a message is reported, or counted as unreported,
 //! before it is counted as landed or lost; a condition and the messages it decided are reported in
 //! their true order.
@@ -34,7 +42,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use lab_protocol::{Link, LinkCondition, MemberNo};
+use lab_protocol::{HeldOrder, Link, LinkCondition, MemberNo};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +65,8 @@ pub struct Endpoint {
     pub member: MemberNo,
     /// Where its process listens for peers, on loopback.
     pub peer_port: u16,
+    /// Where its process listens for clients, on loopback.
+    pub client_port: u16,
 }
 
 /// What came of the messages of one link. How many were put on it is known to whoever counts the
@@ -80,6 +90,7 @@ pub struct LinkCounts {
 pub struct Fabric {
     wires: Arc<Wires>,
     proxies: BTreeMap<MemberNo, SocketAddr>,
+    for_clients: BTreeMap<MemberNo, SocketAddr>,
     listeners: TaskTracker,
     connections: TaskTracker,
     ended: CancellationToken,
@@ -96,8 +107,18 @@ impl Fabric {
         let wires = Arc::new(Wires::new(endpoints, seed, clock, events));
         let (listeners, connections) = (TaskTracker::new(), TaskTracker::new());
         let ended = CancellationToken::new();
-        let mut proxies = BTreeMap::new();
+        let (mut proxies, mut for_clients) = (BTreeMap::new(), BTreeMap::new());
         for endpoint in endpoints {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            for_clients.insert(endpoint.member, listener.local_addr()?);
+            listeners.spawn(socks::listen_to_clients(
+                listener,
+                endpoint.member,
+                SocketAddr::from((Ipv4Addr::LOCALHOST, endpoint.client_port)),
+                wires.clone(),
+                connections.clone(),
+                ended.clone(),
+            ));
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             proxies.insert(endpoint.member, listener.local_addr()?);
             listeners.spawn(socks::listen(
@@ -108,7 +129,7 @@ impl Fabric {
                 ended.clone(),
             ));
         }
-        Ok(Self { wires, proxies, listeners, connections, ended })
+        Ok(Self { wires, proxies, for_clients, listeners, connections, ended })
     }
 
     /// The name by which peers call a member.
@@ -121,15 +142,40 @@ impl Fabric {
         self.proxies.get(&member).map(|address| format!("socks5://{address}"))
     }
 
+    /// Where the lab's own clients reach a member, over its links from and to clients.
+    pub fn client_url(&self, member: MemberNo) -> Option<String> {
+        self.for_clients.get(&member).map(|address| format!("http://{address}"))
+    }
+
+    /// Has something done to one message that a link holds; what comes of it is reported.
+    pub fn order(&self, link: Link, number: u64, order: HeldOrder) {
+        if let Some(wire) = self.wires.links.get(&link) {
+            wire.order(number, order);
+        }
+    }
+
+    /// Resets every connection that carries a link; how many there were.
+    pub fn reset(&self, link: Link) -> u32 {
+        self.wires.links.get(&link).map_or(0, |wire| wire.reset_connections())
+    }
+
     /// Changes what a link does; true when that is reported as [`WireEvent::Changed`], false
     /// when nothing changed.
     pub fn set(&self, link: Link, condition: LinkCondition) -> bool {
         self.wires.links.get(&link).is_some_and(|wire| self.wires.set(wire, condition))
     }
 
-    /// What came of the messages of each link so far, ascending.
+    /// What came of the messages of each link between two members so far, ascending.
     pub fn counts(&self) -> Vec<LinkCounts> {
-        self.wires.links.values().map(|wire| wire.counts()).collect()
+        let carries_messages =
+            |link: &Link| link.from != MemberNo::CLIENTS && link.to != MemberNo::CLIENTS;
+        let wires = self.wires.links.values().filter(|wire| carries_messages(&wire.link));
+        wires.map(|wire| wire.counts()).collect()
+    }
+
+    /// Every link, those of clients among them.
+    pub fn links(&self) -> Vec<Link> {
+        self.wires.links.keys().copied().collect()
     }
 
     /// Ends every connection from and to a member whose process has ended; what was under way is

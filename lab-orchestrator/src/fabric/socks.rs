@@ -2,7 +2,7 @@
 //! virtual names of the lab's own members.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::fault::delay_micros;
-use super::flow::{Flow, FlowEnd, pump};
+use super::flow::{Flow, FlowEnd, pump, swallow};
 use super::wire::Wires;
 
 /// Who connects and does not say what it wants is sent away after this time.
@@ -65,10 +65,8 @@ pub(super) async fn listen(
                 let (wires, ended) = (wires.clone(), ended.clone());
                 connections.spawn(async move {
                     let _place = place;
-                    let sender = wires.process(from);
                     tokio::select! {
                         () = connection(stream, from, wires) => {}
-                        () = sender.cancelled() => {}
                         () = ended.cancelled() => {}
                     }
                 });
@@ -85,45 +83,97 @@ pub(super) async fn listen(
 async fn connection(mut stream: TcpStream, from: MemberNo, wires: Arc<Wires>) {
     // Small frames must leave at once; a system that cannot do this is only slower.
     stream.set_nodelay(true).ok();
-    let asked = match timeout(GREETING_DEADLINE, greeting(&mut stream)).await {
-        Ok(Ok(asked)) => asked,
-        Ok(Err(_)) | Err(_) => return,
-    };
-    let to = match asked.map(|(host, port)| wires.resolve(&host, port)) {
-        Ok(Some((to, address))) if to != from => (to, address),
-        Ok(_) => {
-            answer(&mut stream, Reply::NotAllowed).await.ok(); // It hangs up in any case.
-            return;
-        }
-        Err(reply) => {
-            answer(&mut stream, reply).await.ok(); // It hangs up in any case.
-            return;
-        }
-    };
-    let (to, address) = to;
+    let sender = wires.process(from);
+    let connected = sender.run_until_cancelled(connected(&mut stream, from, &wires)).await;
+    let Some(Some((to, target))) = connected else { return };
     let forth = wires.links[&Link { from, to }].clone();
     let back = wires.links[&Link { from: to, to: from }].clone();
     let receiver = wires.process(to);
-    let target = match dial(&stream, &wires, from, to, address).await {
-        Ok(target) => target,
-        Err(DialError::Refused) => {
-            answer(&mut stream, Reply::ConnectionRefused).await.ok(); // It hangs up in any case.
-            return;
-        }
-        Err(DialError::Unreachable) => {
-            answer(&mut stream, Reply::HostUnreachable).await.ok(); // It hangs up in any case.
-            return;
-        }
-        Err(DialError::CallerLeft) => return,
-    };
-    if answer(&mut stream, Reply::Succeeded).await.is_err() {
-        return;
-    }
     let mut forth = Flow::new(wires.clone(), forth);
     let mut back = Flow::new(wires, back);
     // Whatever ends this future, the counts are settled.
     let mut flows = Settled { forth: &mut forth, back: &mut back, why: LostWhy::SenderDown };
-    carry(&mut flows, stream, target, receiver).await;
+    carry(&mut flows, stream, target, (sender, receiver)).await;
+}
+
+/// Accepts the lab's own clients of one member until the fabric ends.
+pub(super) async fn listen_to_clients(
+    listener: TcpListener,
+    to: MemberNo,
+    address: SocketAddr,
+    wires: Arc<Wires>,
+    connections: TaskTracker,
+    ended: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = ended.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (wires, ended) = (wires.clone(), ended.clone());
+                connections.spawn(async move {
+                    tokio::select! {
+                        () = of_client(stream, to, address, wires) => {}
+                        () = ended.cancelled() => {}
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(member = %to, %error, "cannot accept a client's connection");
+                // Out of descriptors, most likely: others must be given time to end.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// One connection of a client, dialled on as the links allow; a refused one is reset.
+async fn of_client(stream: TcpStream, to: MemberNo, address: SocketAddr, wires: Arc<Wires>) {
+    // As above.
+    stream.set_nodelay(true).ok();
+    let from = MemberNo::CLIENTS;
+    let receiver = wires.process(to);
+    let Ok(target) = dial(None, &wires, from, to, address).await else {
+        stream.set_zero_linger().ok(); // Then it ends in order instead.
+        return;
+    };
+    let forth = wires.links[&Link { from, to }].clone();
+    let back = wires.links[&Link { from: to, to: from }].clone();
+    let mut forth = Flow::opaque(wires.clone(), forth);
+    let mut back = Flow::opaque(wires, back);
+    let mut flows = Settled { forth: &mut forth, back: &mut back, why: LostWhy::SenderDown };
+    carry(&mut flows, stream, target, (CancellationToken::new(), receiver)).await;
+}
+
+/// What a member asks for, and a connection to there; none if it cannot have one, which it is told.
+async fn connected(
+    stream: &mut TcpStream,
+    from: MemberNo,
+    wires: &Wires,
+) -> Option<(MemberNo, TcpStream)> {
+    let asked = match timeout(GREETING_DEADLINE, greeting(stream)).await {
+        Ok(Ok(asked)) => asked,
+        Ok(Err(_)) | Err(_) => return None,
+    };
+    let refusal = match asked.map(|(host, port)| wires.resolve(&host, port)) {
+        Ok(Some((to, address))) if to != from => {
+            match dial(Some(stream), wires, from, to, address).await {
+                Ok(target) => {
+                    answer(stream, Reply::Succeeded).await.ok()?;
+                    return Some((to, target));
+                }
+                Err(DialError::Refused) => Reply::ConnectionRefused,
+                Err(DialError::Unreachable) => Reply::HostUnreachable,
+                Err(DialError::CallerLeft) => return None,
+            }
+        }
+        Ok(_) => Reply::NotAllowed,
+        Err(reply) => reply,
+    };
+    answer(stream, refusal).await.ok(); // It hangs up in any case.
+    None
 }
 
 /// Two flows whose messages are lost when the connection is dropped.
@@ -139,7 +189,7 @@ impl Drop for Settled<'_> {
         let back = match self.why {
             LostWhy::SenderDown => LostWhy::ReceiverDown,
             LostWhy::ReceiverDown => LostWhy::SenderDown,
-            why @ (LostWhy::Cut | LostWhy::Chance) => why,
+            why @ (LostWhy::Cut | LostWhy::Chance | LostWhy::Refused | LostWhy::Dropped) => why,
         };
         self.forth.end(self.why);
         self.back.end(back);
@@ -150,7 +200,7 @@ async fn carry(
     flows: &mut Settled<'_>,
     stream: TcpStream,
     target: TcpStream,
-    receiver: CancellationToken,
+    (sender, receiver): (CancellationToken, CancellationToken),
 ) {
     let (mut from_source, mut to_source) = stream.into_split();
     let (mut from_target, mut to_target) = target.into_split();
@@ -159,13 +209,39 @@ async fn carry(
         end = pump(flows.back, &mut from_target, &mut to_source) => match end {
             FlowEnd::Source => FlowEnd::Target,
             FlowEnd::Target => FlowEnd::Source,
+            FlowEnd::BrokenOff => FlowEnd::BrokenOff,
         },
+        () = sender.cancelled() => FlowEnd::Source,
         () = receiver.cancelled() => FlowEnd::Target,
     };
     flows.why = match ended {
         FlowEnd::Source => LostWhy::SenderDown,
         FlowEnd::Target => LostWhy::ReceiverDown,
+        FlowEnd::BrokenOff => LostWhy::Refused,
     };
+    match ended {
+        // Who is left goes on speaking, and believes it is heard.
+        FlowEnd::Target if flows.forth.is_half_open() => {
+            drop((from_target, to_target));
+            tokio::select! {
+                () = swallow(flows.forth, &mut from_source) => {}
+                () = sender.cancelled() => {}
+            }
+        }
+        FlowEnd::Source if flows.back.is_half_open() => {
+            drop((from_source, to_source));
+            tokio::select! {
+                () = swallow(flows.back, &mut from_target) => {}
+                () = receiver.cancelled() => {}
+            }
+        }
+        FlowEnd::BrokenOff => {
+            // As a reset: whoever reads is told at once. Without it they end in order.
+            to_source.as_ref().set_zero_linger().ok();
+            to_target.as_ref().set_zero_linger().ok();
+        }
+        FlowEnd::Source | FlowEnd::Target => {}
+    }
 }
 
 /// Reads what the caller wants: a host and port, or the reply that it cannot have it.
@@ -222,11 +298,11 @@ enum DialError {
 /// Connects to a member as the links allow: it hangs while either direction is cut, because either
 /// the question or the answer would be lost, and takes the delay of both.
 async fn dial(
-    stream: &TcpStream,
+    caller: Option<&TcpStream>,
     wires: &Wires,
     from: MemberNo,
     to: MemberNo,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
 ) -> Result<TcpStream, DialError> {
     let forth = &wires.links[&Link { from, to }];
     let back = &wires.links[&Link { from: to, to: from }];
@@ -237,11 +313,14 @@ async fn dial(
         loop {
             let conditions =
                 [*forth_condition.borrow_and_update(), *back_condition.borrow_and_update()];
-            if !conditions.contains(&LinkCondition::Cut) {
+            if conditions.contains(&LinkCondition::Refused) {
+                return Err(DialError::Refused);
+            }
+            if !conditions.iter().any(|condition| condition.blocks()) {
                 let delay = delay_micros(conditions[0], wires.seed, forth.link, 0)
                     + delay_micros(conditions[1], wires.seed, back.link, 0);
                 if delay <= waited {
-                    return;
+                    return Ok(());
                 }
                 tokio::time::sleep(Duration::from_micros(delay - waited)).await;
                 waited = delay;
@@ -253,13 +332,19 @@ async fn dial(
             }
         }
     };
-    let mut nothing = [0; 1];
+    let left = async {
+        match caller {
+            Some(stream) => drop(stream.peek(&mut [0; 1]).await),
+            // A client speaks at once.
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         passed = timeout(DIAL_DEADLINE, passable) => {
-            passed.map_err(|_| DialError::Unreachable)?;
+            passed.map_err(|_| DialError::Unreachable)??;
         }
-        // The caller says nothing before it is connected, so this is its end.
-        _ = stream.peek(&mut nothing) => return Err(DialError::CallerLeft),
+        // Such a caller says nothing before it is connected, so this is its end.
+        () = left => return Err(DialError::CallerLeft),
     }
     let target = TcpStream::connect(address).await.map_err(|_| DialError::Refused)?;
     // Small frames must leave at once; a system that cannot do this is only slower.

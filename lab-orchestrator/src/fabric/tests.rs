@@ -35,7 +35,11 @@ impl Pair {
     async fn new() -> Self {
         let m2 = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let peer_port = m2.local_addr().expect("an address").port();
-        let endpoints = [Endpoint { member: M1, peer_port: 1 }, Endpoint { member: M2, peer_port }];
+        let client_port = peer_port;
+        let endpoints = [
+            Endpoint { member: M1, peer_port: 1, client_port: 1 },
+            Endpoint { member: M2, peer_port, client_port },
+        ];
         let (sender, events) = mpsc::channel(WIRE_EVENTS);
         let fabric =
             Fabric::open(&endpoints, 7, RunClock::start(), sender).await.expect("it opens");

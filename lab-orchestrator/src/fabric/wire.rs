@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use lab_protocol::{Link, LinkCondition, LostWhy, MemberNo, Message};
+use lab_protocol::{HeldOrder, Link, LinkCondition, LostWhy, MemberNo, Message};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,13 @@ pub enum WireEvent {
         /// What it does now.
         condition: LinkCondition,
     },
+    /// A message that was held lands at this time.
+    Released {
+        /// The message.
+        number: u64,
+        /// When.
+        at_micros: u64,
+    },
 }
 
 /// All links and names of a lab.
@@ -62,6 +69,14 @@ pub(super) struct LinkWire {
     pub(super) landed: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Until when all that was put on a link that is throttled has passed.
+    pub(super) busy_until: AtomicU64,
+    /// What is to become of messages that are held, by number.
+    pub(super) orders: Mutex<BTreeMap<u64, HeldOrder>>,
+    /// Connections that carry it.
+    pub(super) connections: AtomicU32,
+    /// How often its connections were reset.
+    pub(super) resets: AtomicU64,
 }
 
 impl Wires {
@@ -72,9 +87,10 @@ impl Wires {
         events: mpsc::Sender<WireEvent>,
     ) -> Self {
         let mut links = BTreeMap::new();
-        for from in endpoints {
-            for to in endpoints.iter().filter(|to| to.member != from.member) {
-                let link = Link { from: from.member, to: to.member };
+        let members = || endpoints.iter().map(|endpoint| endpoint.member);
+        for from in members().chain([MemberNo::CLIENTS]) {
+            for to in members().chain([MemberNo::CLIENTS]).filter(|to| *to != from) {
+                let link = Link { from, to };
                 links.insert(link, Arc::new(LinkWire::new(link)));
             }
         }
@@ -136,6 +152,13 @@ impl Wires {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Reports what became of a message that was held; the same room is kept for it as for changes.
+    pub(super) fn report_always(&self, event: WireEvent) {
+        if self.events.try_send(event).is_err() {
+            tracing::error!(?event, "what became of a held message was not reported");
+        }
+    }
+
     /// Reports what happened to a message, if there is room to.
     pub(super) fn report(&self, event: WireEvent) -> bool {
         self.events.capacity() > ROOM_FOR_CHANGES && self.events.try_send(event).is_ok()
@@ -151,7 +174,40 @@ impl LinkWire {
             landed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            busy_until: AtomicU64::new(0),
+            orders: Mutex::default(),
+            connections: AtomicU32::new(0),
+            resets: AtomicU64::new(0),
         }
+    }
+
+    /// When so many bytes have passed that are put on it now, if it lets so many pass a second.
+    pub(super) fn passed_at(&self, now: u64, bytes: usize, bytes_per_second: u32) -> u64 {
+        let takes = bytes as u64 * 1_000_000 / u64::from(bytes_per_second.max(1));
+        let after = |busy: u64| busy.max(now) + takes;
+        let before = self
+            .busy_until
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |busy| Some(after(busy)))
+            .unwrap_or_else(|busy| busy);
+        after(before)
+    }
+
+    /// Has the message with this number, if a flow holds it, released, dropped or doubled.
+    pub(super) fn order(&self, number: u64, order: HeldOrder) {
+        self.orders.lock().insert(number, order);
+        self.wake();
+    }
+
+    /// Ends every connection that carries it; how many.
+    pub(super) fn reset_connections(&self) -> u32 {
+        self.resets.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Has every flow look again.
+    fn wake(&self) {
+        self.condition.send_modify(|_| {});
     }
 
     /// The counts. What is read later can only be larger: `unreported` is read last, so that
@@ -168,6 +224,8 @@ impl LinkWire {
         for count in [&self.unreported, &self.landed, &self.lost, &self.bytes] {
             count.store(0, Ordering::Release);
         }
+        self.busy_until.store(0, Ordering::Release);
+        self.orders.lock().clear();
         self.condition.send_replace(LinkCondition::Open);
     }
 }

@@ -1,13 +1,16 @@
 //! What a command means for the lab as it is: effects, or why not. Pure.
 
+mod faults;
+
 use std::collections::BTreeSet;
 
 use lab_protocol::{
-    Call, Command, LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing, TxnOp,
-    WorkloadSpec,
+    Call, Command, Damage, Fault, HeldOrder, LabState, Link, LinkCondition, MemberFile, MemberNo,
+    MemberState, Process, Standing, TxnOp, WorkloadSpec,
 };
 use node_protocol::MemberId;
 
+use self::faults::{known_link, set_link};
 use super::change::Change;
 
 /// No message is delayed for longer.
@@ -54,6 +57,18 @@ pub enum Effect {
     Type(String),
     DamageSnapshot(String),
     SetBackups { every_millis: u64, keep: u32, verify: bool },
+    ResetLink(Link),
+    Held(Link, u64, HeldOrder),
+    Inject { fault: Fault, millis: Option<u64> },
+    Lift(Fault),
+    Later { millis: u64, commands: Vec<Command> },
+    JumpClock(MemberNo, i64),
+    GrantTicks(MemberNo, u32),
+    SetTimers(MemberNo, u32),
+    Campaign(MemberNo),
+    DamageMember(MemberNo, MemberFile, Damage),
+    LosePower(MemberNo),
+    CrashAt(MemberNo, String),
 }
 
 /// Says how to carry out a command in this state, or why it cannot be, for a person.
@@ -96,14 +111,11 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
                 Err(format!("{member} still runs on its data directory; crash or stop it first"))
             }
         },
-        Command::Cut { link } => set(state, *link, LinkCondition::Cut),
-        Command::Heal { link } => set(state, *link, LinkCondition::Open),
+        Command::Cut { link } => set_link(state, *link, LinkCondition::Cut),
+        Command::Heal { link } => set_link(state, *link, LinkCondition::Open),
         Command::Delay { link, millis, jitter_millis } => {
             let (millis, jitter_millis) = (*millis, *jitter_millis);
-            if millis.saturating_add(jitter_millis) > MAX_DELAY_MILLIS {
-                return Err(format!("a delay is at most {MAX_DELAY_MILLIS} ms, jitter included"));
-            }
-            set(state, *link, LinkCondition::Delayed { millis, jitter_millis })
+            set_link(state, *link, LinkCondition::Delayed { millis, jitter_millis })
         }
         Command::Partition { grudge } => {
             let cuts = grudge.cuts();
@@ -114,13 +126,12 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
             Ok(state
                 .links
                 .iter()
-                .filter_map(|(link, now)| match (cuts.contains(link), now.condition) {
-                    (true, LinkCondition::Cut) => None,
-                    (true, LinkCondition::Open | LinkCondition::Delayed { .. }) => {
-                        Some(Effect::Set(*link, LinkCondition::Cut))
+                .filter_map(|(link, now)| {
+                    match (cuts.contains(link), now.condition == LinkCondition::Cut) {
+                        (true, false) => Some(Effect::Set(*link, LinkCondition::Cut)),
+                        (false, true) => Some(Effect::Set(*link, LinkCondition::Open)),
+                        (true, true) | (false, false) => None,
                     }
-                    (false, LinkCondition::Cut) => Some(Effect::Set(*link, LinkCondition::Open)),
-                    (false, LinkCondition::Open | LinkCondition::Delayed { .. }) => None,
                 })
                 .collect())
         }
@@ -231,6 +242,7 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
             }
             Ok(vec![Effect::SetBackups { every_millis, keep, verify }])
         }
+        other => faults::of(state, other).unwrap_or_else(|| Err("nobody knows how".to_owned())),
     }
 }
 
@@ -272,7 +284,10 @@ fn undo(state: &LabState) -> Vec<Effect> {
         Process::Down { wiped: false, .. } if now.standing == Standing::Elsewhere => None,
         Process::Planned | Process::Down { .. } => Some(Effect::Start(member)),
     });
-    links.chain(processes).collect()
+    let clients = state.client_links.keys().map(|link| Effect::Set(*link, LinkCondition::Open));
+    // First, so that a process which is started again does not suffer from them any more.
+    let faults = state.faults.iter().map(|active| Effect::Lift(active.fault));
+    faults.chain(links).chain(clients).chain(processes).collect()
 }
 
 fn already_down(member: MemberNo) -> String {
@@ -284,20 +299,6 @@ fn process(state: &LabState, member: MemberNo) -> Result<&MemberState, String> {
         let members: Vec<_> = state.members.keys().map(ToString::to_string).collect();
         format!("there is no {member}; the members are {}", members.join(", "))
     })
-}
-
-fn known_link(state: &LabState, link: Link) -> Result<LinkCondition, String> {
-    process(state, link.from)?;
-    process(state, link.to)?;
-    let known = state.links.get(&link).map(|now| now.condition);
-    known.ok_or_else(|| format!("there is no link from {} to itself", link.from))
-}
-
-fn set(state: &LabState, link: Link, condition: LinkCondition) -> Result<Vec<Effect>, String> {
-    if known_link(state, link)? == condition {
-        return Ok(Vec::new());
-    }
-    Ok(vec![Effect::Set(link, condition)])
 }
 
 fn key_fits(key: &str) -> Result<(), String> {

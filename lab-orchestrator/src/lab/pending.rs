@@ -26,6 +26,10 @@ pub(super) enum Await {
     StartedOver,
     /// The line that this command is has ended.
     Said(CommandId),
+    /// A member has heard what this command has it told.
+    Heeded(CommandId),
+    /// Something came of a message that a link held.
+    OfMessage(u64),
 }
 
 /// What an event means for something awaited.
@@ -126,7 +130,14 @@ impl Underway {
 
 /// Whether a command can wait for events of this kind at all.
 fn matters(event: &Event) -> bool {
-    matches!(event, Event::Process { .. } | Event::LinkChanged { .. } | Event::Returned { .. })
+    matches!(
+        event,
+        Event::Process { .. }
+            | Event::LinkChanged { .. }
+            | Event::Returned { .. }
+            | Event::MessageReleased { .. }
+            | Event::MessageLost { .. }
+    )
 }
 
 fn seen(awaits: Await, event: &Event) -> Seen {
@@ -156,7 +167,13 @@ fn seen(awaits: Await, event: &Event) -> Seen {
         (Await::Changed(awaited), Event::LinkChanged { link, .. }) if awaited == *link => Seen::Yes,
         (Await::Returned(awaited), Event::Returned { op, .. }) if awaited == *op => Seen::Yes,
         (
+            Await::OfMessage(awaited),
+            Event::MessageReleased { number, .. } | Event::MessageLost { number, .. },
+        ) if awaited == *number => Seen::Yes,
+        (
             Await::Up(_)
+            | Await::OfMessage(_)
+            | Await::Heeded(_)
             | Await::Paused(_)
             | Await::Down(_)
             | Await::Changed(_)

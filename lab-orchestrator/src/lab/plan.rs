@@ -50,8 +50,8 @@ pub struct LabPlan {
     pub seed: u64,
     /// Members whose process is not started at first; a restart starts them.
     pub hold_back: BTreeSet<MemberNo>,
-    /// Gives each member a control socket, which only the training program has.
-    pub control: bool,
+    /// Gives each member a disk that can lose its power, which only the training program has.
+    pub power: bool,
     /// Makes the lab's own clients; without it workloads, puts and gets are refused.
     pub clients: Option<MakeClients>,
 }
@@ -67,7 +67,7 @@ impl LabPlan {
             node_args: Vec::new(),
             seed,
             hold_back: BTreeSet::new(),
-            control: false,
+            power: false,
             clients: None,
         }
     }
@@ -75,7 +75,7 @@ impl LabPlan {
 
 impl fmt::Debug for LabPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { members, dir, fresh, node, node_args, seed, hold_back, control, clients } = self;
+        let Self { members, dir, fresh, node, node_args, seed, hold_back, power, clients } = self;
         f.debug_struct("LabPlan")
             .field("members", members)
             .field("dir", dir)
@@ -84,7 +84,7 @@ impl fmt::Debug for LabPlan {
             .field("node_args", node_args)
             .field("seed", seed)
             .field("hold_back", hold_back)
-            .field("control", control)
+            .field("power", power)
             .field("clients", &clients.is_some())
             .finish()
     }
@@ -149,7 +149,11 @@ impl Lab {
         let seats = places.iter().copied().zip(ports.members.iter().copied());
         let endpoints: Vec<_> = seats
             .clone()
-            .map(|(member, ports)| Endpoint { member, peer_port: ports.peer })
+            .map(|(member, ports)| Endpoint {
+                member,
+                peer_port: ports.peer,
+                client_port: ports.client,
+            })
             .collect();
         let fabric = Fabric::open(&endpoints, plan.seed, clock, wire_events)
             .await
@@ -186,7 +190,7 @@ impl Lab {
                 observer,
                 finder,
                 supervisor,
-                control: plan.control,
+                power: plan.power,
                 make_clients: plan.clients,
             },
             writer,

@@ -34,6 +34,9 @@ impl Traffic {
             }
             WireEvent::Lost { number, why } => Event::MessageLost { number, why },
             WireEvent::Changed { link, condition } => Event::LinkChanged { link, condition },
+            WireEvent::Released { number, at_micros } => {
+                Event::MessageReleased { number, at_micros }
+            }
         }
     }
 
@@ -123,8 +126,8 @@ mod tests {
         let m2 = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let peer_port = m2.local_addr().expect("an address").port();
         let endpoints = [
-            Endpoint { member: FORTH.from, peer_port: 1 },
-            Endpoint { member: FORTH.to, peer_port },
+            Endpoint { member: FORTH.from, peer_port: 1, client_port: 1 },
+            Endpoint { member: FORTH.to, peer_port, client_port: 1 },
         ];
         let (sender, mut wires) = mpsc::channel(WIRE_EVENTS);
         let fabric =

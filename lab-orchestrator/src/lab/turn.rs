@@ -2,6 +2,8 @@
 
 mod backups;
 mod by_hand;
+mod ending;
+mod faults;
 mod members;
 mod snapshots;
 mod typed;
@@ -12,30 +14,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab_protocol::{
-    Command, CommandId, Event, LinkCondition, MemberNo, MemberPlan, Process, Said, WorkloadSpec,
-};
+use lab_protocol::{By, Command, CommandId, Event, MemberNo, MemberPlan, Process, Said};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::faults::{Faults, Heeded};
 use self::snapshots::Snapshots;
 use super::change::{Change, Changed};
 use super::decide::{Effect, decide};
 use super::pending::{Await, Pending, Underway};
-use super::plan::{planned, run_name};
+use super::plan::planned;
 use super::traffic::Traffic;
 use crate::clients::{CLIENT_EVENTS, ClientSeat, Clients, MakeClients};
 use crate::clock::{RunClock, wall_millis};
+use crate::engine::control::Order as ControlOrder;
 use crate::engine::{Beginning, MemberSeat, RaftNode};
-use crate::fabric::{Fabric, LinkCounts, WireEvent};
+use crate::fabric::{Fabric, WireEvent};
 use crate::handle::{Request, SubmitError};
 use crate::journal::JournalWriter;
 use crate::observer::{Expect, Finder, Found, Observer};
 use crate::supervisor::{
-    DirectoryError, LabDirectory, LabRecord, Order, Output, ProcessEvent, Reservation, Seats,
-    Supervisor,
+    LabDirectory, LabRecord, Order, Output, ProcessEvent, Reservation, Supervisor,
 };
 use crate::workload::Dialler;
 use words::{in_full, last_words};
@@ -51,6 +52,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Commands under way at once; more are refused.
 const UNDERWAY: usize = 256;
+
+const NO_POWER_LOSS: &str = "only the training program's disk can lose its power, and only it ends \
+    at a failpoint: a scenario asks for it with `training = true`";
 
 /// Everything that the loop owns and acts on.
 pub(super) struct Parts {
@@ -69,7 +73,7 @@ pub(super) struct Parts {
     pub(super) observer: Observer,
     pub(super) finder: Finder,
     pub(super) supervisor: Supervisor,
-    pub(super) control: bool,
+    pub(super) power: bool,
     pub(super) make_clients: Option<MakeClients>,
 }
 
@@ -122,6 +126,12 @@ pub(super) struct Loop {
     starting_over: bool,
     /// The lab's own backups.
     backups: backups::Habit,
+    /// The faults that act.
+    faults: Faults,
+    /// What members are told at their control sockets.
+    heeding: JoinSet<Heeded>,
+    /// Members whose process is about to end because it was told to.
+    ending: BTreeSet<MemberNo>,
     traffic: Traffic,
     traffic_at: Option<Instant>,
 }
@@ -140,6 +150,8 @@ enum Heard {
     Backups(backups::Said),
     Looked,
     LeavingDue,
+    FaultsDue,
+    Heeded(Heeded),
     TrafficDue,
     End,
 }
@@ -172,6 +184,9 @@ impl Loop {
             strangers: BTreeMap::new(),
             starting_over: false,
             backups: backups::Habit::default(),
+            faults: Faults::default(),
+            heeding: JoinSet::new(),
+            ending: BTreeSet::new(),
             traffic: Traffic::default(),
             traffic_at: None,
         }
@@ -218,6 +233,14 @@ impl Loop {
                 Heard::Backups(said) => self.backup_said(said),
                 Heard::Looked => self.looked(),
                 Heard::LeavingDue => self.stop_leaving().await,
+                Heard::FaultsDue => {
+                    for command in self.faults_due().await {
+                        let (reply, _) = oneshot::channel();
+                        let by = By::Lab;
+                        self.handle(Request::Command { by, command, reply }, &mut inputs).await;
+                    }
+                }
+                Heard::Heeded(heeded) => self.heeded(heeded),
                 Heard::TrafficDue => self.tell_traffic(&mut inputs),
             }
             if looks {
@@ -232,6 +255,7 @@ impl Loop {
         let (mut wires, mut observed, mut reported) = (Vec::new(), Vec::new(), Vec::new());
         let traffic_at = self.traffic_at;
         let leaving_at = self.leaving.values().min().copied();
+        let faults_at = self.faults.due_at();
         let clients = &mut self.clients;
         tokio::select! {
             () = inputs.ended.cancelled() => Heard::End,
@@ -248,6 +272,10 @@ impl Loop {
             () = self.snapshots.seen() => Heard::Looked,
             () = sleep_until(leaving_at.unwrap_or_else(Instant::now)), if leaving_at.is_some() => {
                 Heard::LeavingDue
+            }
+            Some(Ok(heeded)) = self.heeding.join_next() => Heard::Heeded(heeded),
+            () = sleep_until(faults_at.unwrap_or_else(Instant::now)), if faults_at.is_some() => {
+                Heard::FaultsDue
             }
             () = sleep_until(traffic_at.unwrap_or_else(Instant::now)), if traffic_at.is_some() => {
                 Heard::TrafficDue
@@ -270,7 +298,8 @@ impl Loop {
         };
         self.clients = parts.make_clients.as_ref().map(|make| {
             let (events, reports) = mpsc::channel(CLIENT_EVENTS);
-            let seat = ClientSeat { members: parts.plans.clone(), seed: parts.seed, events };
+            let members = parts.plans.iter().map(|plan| over_the_fabric(&parts.fabric, plan));
+            let seat = ClientSeat { members: members.collect(), seed: parts.seed, events };
             Seated { clients: make(seat), reports }
         });
         self.traffic = Traffic::default();
@@ -428,6 +457,50 @@ impl Loop {
                 self.set_backups(every_millis, keep, verify);
                 Ok(None)
             }
+            Effect::ResetLink(link) => {
+                let connections = self.parts.fabric.reset(link);
+                self.append(Event::LinkReset { link, connections });
+                Ok(None)
+            }
+            Effect::Held(link, number, order) => {
+                self.parts.fabric.order(link, number, order);
+                Ok(Some(Await::OfMessage(number)))
+            }
+            Effect::Inject { fault, millis } => self.inject(id, fault, millis).await,
+            Effect::Lift(fault) => Ok(self.lift(id, fault).await),
+            Effect::Later { millis, commands } => {
+                self.later(millis, commands);
+                Ok(None)
+            }
+            Effect::JumpClock(member, millis) => {
+                self.control(id, member, ControlOrder::ClockJump { millis })
+            }
+            Effect::GrantTicks(member, count) => {
+                self.control(id, member, ControlOrder::Tick { count })
+            }
+            Effect::SetTimers(member, ticks) => {
+                self.control(id, member, ControlOrder::Timers { ticks })
+            }
+            Effect::Campaign(member) => self.control(id, member, ControlOrder::Campaign),
+            Effect::DamageMember(member, file, damage) => {
+                self.damage_member(member, file, damage).await.map(|()| None)
+            }
+            Effect::LosePower(member) => {
+                if !self.parts.power {
+                    return Err(NO_POWER_LOSS.into());
+                }
+                self.expect_end(member);
+                let seed = self.parts.seed.rotate_left(7) ^ id.0.max(1);
+                self.control(id, member, ControlOrder::LosePower { seed: seed.max(1) })?;
+                Ok(Some(Await::Down(member)))
+            }
+            Effect::CrashAt(member, point) => {
+                if !self.parts.power {
+                    return Err(NO_POWER_LOSS.into());
+                }
+                self.expect_end(member);
+                self.control(id, member, ControlOrder::CrashAt { point, hits: 1 })
+            }
         }
     }
 
@@ -474,6 +547,7 @@ impl Loop {
             None => directory.data_dir(member),
         }
         .map_err(|error| in_full(&error))?;
+        self.leave_faults(member).await?;
         let seat = self.seat_of(member, typed);
         let launch = self.parts.engine.launch(&seat);
         self.parts.supervisor.order(Order::Start(Box::new(launch))).await;
@@ -499,7 +573,8 @@ impl Loop {
             data_dir,
             ports: parts.ports.members[place],
             proxy_url: parts.fabric.proxy_url(member).expect("every member has a proxy"),
-            control: parts.control.then(|| parts.directory.control_socket(member)),
+            control: parts.directory.control_socket(member),
+            power: parts.power.then(|| parts.directory.power_dir(member)),
             output: parts.outputs[&member].clone(),
             typed: typed.map(<[String]>::to_vec),
         }
@@ -517,57 +592,6 @@ impl Loop {
             self.append(Event::Process { member, process });
         }
         Ok(())
-    }
-
-    /// The second half of starting over: nothing runs any more.
-    async fn started_over(&mut self, inputs: &mut Inputs) {
-        self.end_clients().await;
-        self.end_backups().await;
-        self.end_changes();
-        self.starting_over = false;
-        self.tokens.clear();
-        self.data_dirs.clear();
-        self.typing.shutdown().await;
-        self.snapshots = Snapshots::default();
-        self.leaving.clear();
-        let directory = self.parts.directory.clone();
-        let run = run_name();
-        let Parts { record, ports, plans, .. } = &mut self.parts;
-        *record = LabRecord::new(record.members, format!("raftlab-{run}"), ports.members.clone());
-        let members = record.taking_part();
-        *plans = members.iter().map(|&member| planned(member, ports)).collect();
-        let new = record.clone();
-        let wiped = blocking(move || -> Result<(), DirectoryError> {
-            directory.wipe_desk()?;
-            directory.write_record(&new)
-        });
-        if let Err(error) = wiped.await {
-            let text = format!("the lab could not start over: {}", in_full(&error));
-            self.append(Event::Note { text });
-        }
-        // What came of the old cluster's messages belongs to the old run.
-        self.parts.fabric.hang_up().await;
-        self.tell_traffic(inputs);
-        self.parts.fabric.start_over();
-        self.begin(run);
-        self.write_seats().await;
-        // It is done when every process of the new cluster runs.
-        let ups: Vec<_> = members.iter().map(|&member| Await::Up(member)).collect();
-        let mut how = Ok(());
-        for member in members {
-            if let Err(why) = self.start(member).await {
-                self.append(Event::Note { text: why.clone() });
-                how = Err(why);
-            }
-        }
-        match how {
-            Ok(()) => self.underway.replace(Await::StartedOver, &ups),
-            Err(_) => {
-                for (pending, how) in self.underway.met(Await::StartedOver, &how) {
-                    self.settled(pending.id, pending.reply, how);
-                }
-            }
-        }
     }
 
     /// Members whose process runs, is paused, or is about to run.
@@ -597,6 +621,7 @@ impl Loop {
                 (member, Process::Paused { pid }, None)
             }
             ProcessEvent::Ended { member, ended, asked, last_lines } => {
+                let asked = self.ending.remove(&member) || asked;
                 observer.expect(member, Expect::Nothing);
                 self.parts.fabric.process_ended(member);
                 let note = (!asked).then(|| last_words(member, &ended, &last_lines));
@@ -604,21 +629,16 @@ impl Loop {
             }
         };
         self.starting.remove(&member);
-        if matches!(process, Process::Down { .. }) {
-            self.leaving.remove(&member);
+        match process {
+            Process::Down { .. } => drop(self.leaving.remove(&member)),
+            Process::Up { .. } => self.starve_again(member).await,
+            Process::Planned | Process::Paused { .. } => {}
         }
         self.append(Event::Process { member, process });
         if let Some(text) = note {
             self.append(Event::Note { text });
         }
         self.go_on_starting_over(inputs).await;
-    }
-
-    /// When the lab starts over: starts the new cluster once nothing of the old one runs.
-    async fn go_on_starting_over(&mut self, inputs: &mut Inputs) {
-        if self.starting_over && self.running().is_empty() {
-            self.started_over(inputs).await;
-        }
     }
 
     fn drain_wires(&mut self, inputs: &mut Inputs) {
@@ -668,93 +688,12 @@ impl Loop {
             }
         }
     }
+}
 
-    /// Ends the clients, hearing what they still report.
-    async fn end_clients(&mut self) {
-        let Some(Seated { clients, mut reports }) = self.clients.take() else { return };
-        let mut shutdown = clients.shutdown();
-        let mut ended = false;
-        loop {
-            let mut events = Vec::new();
-            tokio::select! {
-                () = &mut shutdown, if !ended => ended = true,
-                count = reports.recv_many(&mut events, BATCH) => {
-                    self.reported(events);
-                    if count == 0 {
-                        break;
-                    }
-                }
-            }
-            if ended && reports.is_empty() {
-                break;
-            }
-        }
-    }
-
-    /// Heals everything, ends everything, in order.
-    async fn finish(mut self, mut inputs: Inputs) {
-        inputs.asked.close();
-        while let Ok(request) = inputs.asked.try_recv() {
-            match request {
-                Request::Tell { event } => self.append(event),
-                Request::Command { reply, .. } => {
-                    reply.send(Err(SubmitError::Ended)).ok(); // Who asked has left already.
-                }
-            }
-        }
-        if self.clients.is_some() {
-            let spec = WorkloadSpec::idle();
-            let runs = self.journal.with_state(|state| {
-                state.workload.as_ref().is_some_and(|workload| !workload.is_idle())
-            });
-            if runs {
-                self.append(Event::WorkloadChanged { spec });
-            }
-            self.end_clients().await;
-        }
-        self.end_backups().await;
-        for LinkCounts { link, .. } in self.parts.fabric.counts() {
-            self.parts.fabric.set(link, LinkCondition::Open);
-            self.drain_wires(&mut inputs);
-        }
-        self.dialler.shutdown().await;
-        for pending in self.underway.clear() {
-            pending.reply.send(Err(SubmitError::Ended)).ok(); // Who asked has left already.
-        }
-        self.stop_all(&mut inputs).await;
-        self.parts.fabric.hang_up().await;
-        self.tell_traffic(&mut inputs);
-        Seats::forget(&self.parts.directory);
-        self.append(Event::RunEnded);
-        self.journal.publish();
-        let Parts { supervisor, fabric, .. } = self.parts;
-        fabric.close().await;
-        // Waits for the thread, which kills what has not ended by now.
-        blocking(move || drop(supervisor)).await;
-    }
-
-    async fn stop_all(&mut self, inputs: &mut Inputs) {
-        for order in [Order::Stop, Order::Crash] {
-            let deadline = Instant::now() + STOP_DEADLINE;
-            for member in self.running() {
-                self.parts.supervisor.order(order(member)).await;
-            }
-            while !self.running().is_empty() {
-                let event = tokio::select! {
-                    event = timeout_at(deadline, inputs.processes.recv()) => event,
-                    // Members must not wait to be heard while they end.
-                    Some(event) = inputs.observed.recv() => {
-                        self.append(event);
-                        continue;
-                    }
-                };
-                match event {
-                    Ok(Some(event)) => self.process(event, inputs).await,
-                    Ok(None) | Err(_) => break,
-                }
-            }
-        }
-    }
+/// A member as the lab's own clients reach it.
+fn over_the_fabric(fabric: &Fabric, plan: &MemberPlan) -> MemberPlan {
+    let own = || plan.client_url.clone();
+    MemberPlan { client_url: fabric.client_url(plan.member).unwrap_or_else(own), ..plan.clone() }
 }
 
 /// Reads what the clients report; never returns without clients.

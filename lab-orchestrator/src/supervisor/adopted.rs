@@ -22,7 +22,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::child::{Do, TERM_DEADLINE, Target, far_future, in_words};
+use super::child::{Do, Pulse, TERM_DEADLINE, Target, far_future, in_words};
 use super::{MemberPorts, Output, ProcessEvent};
 
 /// The state of a socket that listens, in `/proc/net/tcp`.
@@ -177,8 +177,10 @@ pub(super) async fn tend(
 
     let (mut asked, mut killed, mut paused) = (false, false, false);
     let mut kill_at: Option<Instant> = None;
+    let mut pulse: Option<Pulse> = None;
     loop {
         let deadline = kill_at.unwrap_or_else(far_future);
+        let pulse_at = pulse.as_ref().filter(|_| !paused).map(|pulse| pulse.at);
         tokio::select! {
             // A descriptor is readable once its process has ended.
             _ = watched.readable() => break,
@@ -187,7 +189,18 @@ pub(super) async fn tend(
                 target.signal(Signal::KILL);
                 (killed, kill_at) = (true, None);
             }
+            () = sleep_until(pulse_at.unwrap_or(deadline)), if pulse_at.is_some() => {
+                if let Some(pulse) = &mut pulse {
+                    pulse.beat(&target);
+                }
+            }
             order = orders.recv() => match order {
+                Some(Do::Starve(percent)) => {
+                    if pulse.take().is_some() && !paused {
+                        target.signal(Signal::CONT);
+                    }
+                    pulse = percent.map(Pulse::new);
+                }
                 Some(Do::Crash) => {
                     (asked, killed) = (true, true);
                     target.signal(Signal::KILL);

@@ -68,6 +68,10 @@ pub enum Order {
     Pause(MemberNo),
     /// SIGCONT.
     Resume(MemberNo),
+    /// Lets the process run only so many percent of the time, by SIGSTOP and SIGCONT in turn;
+    /// `None`: all the time again.
+    #[expect(missing_docs, reason = "the names say it")]
+    Starve { member: MemberNo, percent: Option<u8> },
 }
 
 /// What the supervisor reports.
@@ -158,6 +162,7 @@ async fn supervise(mut orders: mpsc::Receiver<Order>, events: mpsc::Sender<Proce
             Order::Stop(member) => (member, Do::Stop),
             Order::Pause(member) => (member, Do::Pause),
             Order::Resume(member) => (member, Do::Resume),
+            Order::Starve { member, percent } => (member, Do::Starve(percent)),
         };
         if let Some(child) = children.get(&member) {
             child.send(what).await.ok(); // It ended meanwhile, which it reports itself.
@@ -175,6 +180,37 @@ pub(super) enum Do {
     Stop,
     Pause,
     Resume,
+    Starve(Option<u8>),
+}
+
+/// One turn of a starved process: it runs, then it stands.
+const PULSE: Duration = Duration::from_millis(50);
+
+/// A starved process: when its next signal is due.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    percent: u8,
+    stands: bool,
+    pub(super) at: Instant,
+}
+
+impl Pulse {
+    /// A process that runs so many percent of the time, from now on.
+    pub(super) fn new(percent: u8) -> Self {
+        Self { percent, stands: false, at: Instant::now() }
+    }
+
+    /// Its next signal.
+    pub(super) fn beat(&mut self, target: &Target) {
+        self.stands = !self.stands;
+        let runs = PULSE * u32::from(self.percent) / 100;
+        let (signal, lasts) = match self.stands {
+            true => (Signal::STOP, PULSE.saturating_sub(runs)),
+            false => (Signal::CONT, runs),
+        };
+        target.signal(signal);
+        self.at = Instant::now() + lasts;
+    }
 }
 
 fn spawn(launch: &Launch) -> io::Result<Child> {
@@ -257,8 +293,10 @@ async fn tend(
     let mut asked = false;
     let mut paused = false;
     let mut kill_at: Option<Instant> = None;
+    let mut pulse: Option<Pulse> = None;
     let ended = loop {
         let deadline = kill_at.unwrap_or_else(far_future);
+        let pulse_at = pulse.as_ref().filter(|_| !paused).map(|pulse| pulse.at);
         tokio::select! {
             status = child.wait() => break ended(status),
             () = sleep_until(deadline), if kill_at.is_some() => {
@@ -266,10 +304,21 @@ async fn tend(
                 target.signal(Signal::KILL);
                 kill_at = None;
             }
+            () = sleep_until(pulse_at.unwrap_or(deadline)), if pulse_at.is_some() => {
+                if let Some(pulse) = &mut pulse {
+                    pulse.beat(&target);
+                }
+            }
             order = orders.recv() => match order {
                 Some(Do::Crash) => {
                     asked = true;
                     target.signal(Signal::KILL);
+                }
+                Some(Do::Starve(percent)) => {
+                    if pulse.take().is_some() && !paused {
+                        target.signal(Signal::CONT);
+                    }
+                    pulse = percent.map(Pulse::new);
                 }
                 Some(Do::Stop) => {
                     asked = true;

@@ -9,7 +9,7 @@
 //!  D/desk/              where lines of the terminal act
 //!  D/desk/m1.etcd       a member's own directory
 //!  D/m1/output.log      what its processes print
-//!  D/m1/control         where the training program takes orders to crash
+//!  D/m1/control         where the member takes orders of the lab
 //!  D/runs/<run>/        recordings
 //! ```
 
@@ -284,7 +284,12 @@ impl LabDirectory {
         self.root.join(member.to_string()).join("output.log")
     }
 
-    /// Where a member of the training program takes orders. Its own directory need not be there.
+    /// Where a member of the training program keeps what can be lost with its power.
+    pub fn power_dir(&self, member: MemberNo) -> PathBuf {
+        self.root.join(member.to_string()).join("power")
+    }
+
+    /// Where a member takes orders of the lab. Its own directory need not be there.
     pub fn control_socket(&self, member: MemberNo) -> PathBuf {
         self.root.join(member.to_string()).join("control")
     }

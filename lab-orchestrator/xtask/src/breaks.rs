@@ -159,7 +159,7 @@ fn known_failpoints() -> Result<BTreeSet<String>> {
     let mut names: BTreeSet<String> =
         text.lines().filter_map(|line| Some(line.split_once('\t')?.0.to_owned())).collect();
     ensure!(!names.is_empty(), "list the failpoints: raft-node-training names none");
-    names.extend(["--lab-control", "--sync-longer"].map(str::to_owned));
+    names.insert("--power-loss".to_owned());
     Ok(names)
 }
 
@@ -221,12 +221,8 @@ fn only_in_training(names: &BTreeSet<String>) -> Result<Count> {
 
 /// What the training program cannot read it refuses, by the flag's name and with exit code 2.
 fn bad_flags_are_refused() -> Result<Count> {
-    const BAD: [[&str; 2]; 4] = [
-        ["--break", "everything"],
-        ["--lab-control", "/proc/socket"],
-        ["--sync-longer", "20"],
-        ["--wal-segment-bytes", "1"],
-    ];
+    const BAD: [[&str; 2]; 3] =
+        [["--break", "everything"], ["--power-loss", "/proc/disk"], ["--wal-segment-bytes", "1"]];
     for [flag, value] in BAD {
         let program = training().display().to_string();
         let output = Plain::new(program, [flag, value]).quietly().keep_output()?;

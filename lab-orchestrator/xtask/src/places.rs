@@ -35,9 +35,12 @@ pub(crate) fn ui() -> PathBuf {
     root().join("lab-ui")
 }
 
-/// The committed scenarios that are no drills, in the order of their names.
+/// The committed scenarios that are no drills, in the order of their names; those of faults last.
 pub(crate) fn scenarios() -> anyhow::Result<Vec<PathBuf>> {
-    files(&root().join("scenarios"))
+    let folder = root().join("scenarios");
+    let mut all = files(&folder)?;
+    all.extend(files(&folder.join("faults"))?);
+    Ok(all)
 }
 
 /// The committed drills, in the order of their names.

@@ -144,7 +144,8 @@ fn simulation(tally: &mut Tally) {
 fn scenarios(tally: &mut Tally) {
     let mut files = Vec::new();
     tally.measure("scenarios", "programs and files", || {
-        lab::build_programs()?;
+        // Some need members that can lose their power.
+        breaks::build()?;
         files = places::scenarios()?;
         Ok(Count::ONE)
     });

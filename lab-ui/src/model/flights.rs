@@ -64,6 +64,8 @@ pub enum Landing {
         /// When it stops on the picture.
         micros: u64,
     },
+    /// It waits in the middle of the link, nobody knows how long.
+    Held,
 }
 
 /// Rate and look of one link.
@@ -140,6 +142,7 @@ impl Flights {
                 Landing::At { micros: lands.max(at_micros + FLIGHT_MICROS) }
             }
             Fate::Lost(why) => Landing::Lost { why, micros: at_micros + FLIGHT_MICROS / 2 },
+            Fate::Held => Landing::Held,
         };
         let start_micros = at_micros;
         let term = term.0;
@@ -161,6 +164,22 @@ impl Flights {
         if let Some(flight) = self.air.iter_mut().rev().find(|flight| flight.number == number) {
             let half = flight.start_micros + FLIGHT_MICROS / 2;
             flight.landing = Landing::Lost { why, micros: at_micros.max(half) };
+        }
+    }
+
+    /// A message that was held goes on.
+    pub fn release(&mut self, number: u64, lands_micros: u64, at_micros: u64) {
+        if let Some(flight) = self.air.iter_mut().rev().find(|flight| flight.number == number) {
+            flight.landing =
+                Landing::At { micros: lands_micros.max(at_micros + FLIGHT_MICROS / 2) };
+        }
+    }
+
+    /// A link holds nothing any more.
+    pub fn release_all(&mut self, link: Link, at_micros: u64) {
+        let held = |flight: &&mut Flight| flight.link == link && flight.landing == Landing::Held;
+        for flight in self.air.iter_mut().filter(held) {
+            flight.landing = Landing::At { micros: at_micros + FLIGHT_MICROS / 2 };
         }
     }
 
@@ -190,6 +209,7 @@ impl Flight {
         match self.landing {
             Landing::At { micros } => micros,
             Landing::Lost { micros, .. } => micros + LOST_MICROS,
+            Landing::Held => u64::MAX,
         }
     }
 
@@ -200,9 +220,11 @@ impl Flight {
         let part = |until: u64| since / (until.saturating_sub(self.start_micros).max(1)) as f32;
         match self.landing {
             Landing::At { micros } => (shown_micros < micros).then(|| part(micros)),
+            // It comes to the middle of the link and waits there.
+            Landing::Held => Some(part(self.start_micros + FLIGHT_MICROS).min(1.0) * 0.5),
             Landing::Lost { why, micros } => {
                 let end = match why {
-                    LostWhy::Cut | LostWhy::Chance => 0.5,
+                    LostWhy::Cut | LostWhy::Chance | LostWhy::Refused | LostWhy::Dropped => 0.5,
                     LostWhy::ReceiverDown => 0.86,
                     LostWhy::SenderDown => 0.35,
                 };
@@ -215,7 +237,7 @@ impl Flight {
     pub fn lost_at(&self, shown_micros: u64) -> Option<LostWhy> {
         match self.landing {
             Landing::Lost { why, micros } if shown_micros >= micros => Some(why),
-            Landing::Lost { .. } | Landing::At { .. } => None,
+            Landing::Lost { .. } | Landing::At { .. } | Landing::Held => None,
         }
     }
 }

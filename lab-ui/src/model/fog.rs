@@ -37,6 +37,7 @@ impl Summary {
             leader: None,
             quorum: Quorum::default(),
             links: Rc::default(),
+            active: Rc::default(),
             story: Rc::default(),
             // Taken anew when the fog lifts.
             story_revision: u64::MAX,

@@ -1,7 +1,7 @@
 //! The one place where frames from the lab go in and pictures come from.
 
 use lab_protocol::{
-    Applied, Event, LAB_PROTOCOL_VERSION, LabState, MemberNo, Numbered, ServerFrame,
+    Applied, Event, LAB_PROTOCOL_VERSION, LabState, LinkCondition, MemberNo, Numbered, ServerFrame,
 };
 
 use super::{Clock, Flights, lens::Lens};
@@ -144,6 +144,12 @@ fn fold(state: &mut LabState, flights: &mut Flights, numbered: &Numbered) -> App
     match &numbered.event {
         Event::Message(message) => flights.depart(message, numbered.at_micros),
         Event::MessageLost { number, why } => flights.lose(*number, *why, numbered.at_micros),
+        Event::MessageReleased { number, at_micros } => {
+            flights.release(*number, *at_micros, numbered.at_micros);
+        }
+        Event::LinkChanged { link, condition } if *condition != LinkCondition::Held => {
+            flights.release_all(*link, numbered.at_micros);
+        }
         Event::Traffic { .. } => flights.settle(state),
         _ => {}
     }

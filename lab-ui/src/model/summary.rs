@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use lab_protocol::{
-    Call, Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Outcome, Process, Standing,
-    WorkloadSpec, story::StoryLine, terminal::TerminalLine,
+    Call, Fault, Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Outcome, Process,
+    Standing, WorkloadSpec, story::StoryLine, terminal::TerminalLine,
 };
 use node_protocol::{Role, Status};
 
@@ -54,6 +54,8 @@ pub struct Summary {
     pub tape_label: String,
     /// Any link or process is broken.
     pub faults: bool,
+    /// The faults of disks, clocks and the like that act, oldest first.
+    pub active: Rc<Vec<Fault>>,
     /// The newest entry, in words: index and text.
     pub newest_entry: String,
     /// What was typed at the terminal, the oldest line first.
@@ -185,7 +187,10 @@ impl Summary {
             ring_label: wording::ring_label(state),
             tape_label: tape_label(state),
             faults: state.taking_part().any(broken)
-                || state.links.values().any(|link| link.condition != LinkCondition::Open),
+                || state.links.values().any(|link| link.condition != LinkCondition::Open)
+                || !state.client_links.is_empty()
+                || !state.faults.is_empty(),
+            active: same(&earlier.active, state.faults.iter().map(|active| active.fault).collect()),
             newest_entry: newest_entry(state),
             terminal: terminal(state, earlier),
             names: same(&earlier.names, typing::names(state)),

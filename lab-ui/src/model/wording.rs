@@ -1,6 +1,8 @@
 //! Words and figures that several places of the page say in the same way.
 
-use lab_protocol::{Ended, Feed, LabState, MemberNo, MemberState, Process, Standing};
+use lab_protocol::{
+    Ended, Feed, Kinds, LabState, LinkCondition, MemberNo, MemberState, Process, Standing,
+};
 use node_protocol::Role;
 
 /// A role by its name.
@@ -11,6 +13,23 @@ pub fn role(role: Role) -> &'static str {
         Role::Candidate => "candidate",
         Role::Leader => "leader",
         Role::Learner => "learner",
+    }
+}
+
+/// What a link does, as a label beside it; empty while it is open.
+pub fn condition(condition: LinkCondition) -> String {
+    match condition {
+        LinkCondition::Open => String::new(),
+        LinkCondition::Cut => "cut".into(),
+        LinkCondition::Delayed { millis, .. } => format!("+{millis} ms"),
+        LinkCondition::Held => "held".into(),
+        LinkCondition::Refused => "refused".into(),
+        LinkCondition::Throttled { bytes_per_second } => format!("{bytes_per_second} B/s"),
+        LinkCondition::HalfOpen => "half open".into(),
+        LinkCondition::Mangled { how, percent, only } => match only {
+            Kinds::Any => format!("{how} {percent} %"),
+            only => format!("{how} {percent} % {}", only.word()),
+        },
     }
 }
 

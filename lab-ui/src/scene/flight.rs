@@ -33,6 +33,22 @@ pub(super) fn links(view: &RingView<'_>, labels: &mut Labels, picture: &mut Pict
                 };
                 beside(&curve, 0.5, 15.0, text, Colour::Fault, picture);
             }
+            condition @ (LinkCondition::Held
+            | LinkCondition::Refused
+            | LinkCondition::Throttled { .. }
+            | LinkCondition::HalfOpen
+            | LinkCondition::Mangled { .. }) => {
+                let pen = Pen::dashed(Colour::Fault, 1.6, 2.0, 4.0);
+                open(&curve, pen, hovered, picture);
+                let text = match condition {
+                    LinkCondition::Held => {
+                        let held = view.state.held.values();
+                        format!("holds {}", held.filter(|message| message.link == link).count())
+                    }
+                    other => crate::model::wording::condition(other),
+                };
+                beside(&curve, 0.5, 15.0, text, Colour::Fault, picture);
+            }
             LinkCondition::Open if ring::is_idle(view.state, link) => {
                 let look = Look::lined(Pen::dashed(Colour::Line, 1.0, 2.0, 5.0));
                 picture.shape(Shape::Curve(curve), look);
@@ -204,6 +220,8 @@ pub(super) fn reasons(view: &RingView<'_>, picture: &mut Picture) {
             lab_protocol::LostWhy::ReceiverDown => "nobody there",
             lab_protocol::LostWhy::SenderDown => "the sender fell",
             lab_protocol::LostWhy::Chance => "lost on the way",
+            lab_protocol::LostWhy::Refused => "refused",
+            lab_protocol::LostWhy::Dropped => "dropped",
         };
         let (x, align) = match at.x > view.layout.size.0 / 2.0 {
             true => (at.x + 12.0, Align::Start),

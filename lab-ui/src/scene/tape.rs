@@ -1,7 +1,7 @@
 //! The tape of time: faults above, leaders and terms below them, then what the clients saw.
 
 use lab_protocol::{
-    LabState, MemberNo,
+    FaultPlace, LabState, MemberNo,
     story::sides,
     tape::{BUCKET_MICROS, Bucket, Fault, FaultSpan, LeaderSpan},
 };
@@ -139,6 +139,16 @@ pub fn fault_name(fault: &Fault, members: &[MemberNo]) -> String {
             [link] => format!("{} to {} slow", link.from, link.to),
             more => format!("{} links slow", more.len()),
         },
+        Fault::Disturbed { links } => match links.as_slice() {
+            [link] => format!("{} to {} disturbed", link.from, link.to),
+            more => format!("{} links disturbed", more.len()),
+        },
+        Fault::Injected { fault } => match fault.place() {
+            FaultPlace::Link(link) => format!("{} to {} {}", link.from, link.to, fault.kind()),
+            FaultPlace::Process(member) | FaultPlace::Disk(member) | FaultPlace::Clock(member) => {
+                format!("{member} {}", fault.kind())
+            }
+        },
         Fault::Cut { links } => match (links.as_slice(), sides(members, links)) {
             ([link], _) => format!("{} to {} cut", link.from, link.to),
             (_, Some(sides)) if sides.len() > 1 => {
@@ -190,7 +200,11 @@ fn faults(view: &TapeView<'_>, axis: &Axis, picture: &mut Picture) {
         let open = span.until_micros.is_none();
         let look = match &span.fault {
             Fault::Down { .. } => Look::filled(Colour::Fault),
-            Fault::Paused { .. } | Fault::Cut { .. } | Fault::Delayed { .. } => {
+            Fault::Paused { .. }
+            | Fault::Cut { .. }
+            | Fault::Delayed { .. }
+            | Fault::Disturbed { .. }
+            | Fault::Injected { .. } => {
                 Look::both(Colour::FaultGround, Pen::new(Colour::Fault, 1.3))
             }
         };

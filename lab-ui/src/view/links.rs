@@ -29,12 +29,12 @@ pub fn Links(props: &LinksProps) -> Html {
         links.iter().filter(|link| wanted(&link.condition)).count()
     };
     let cut = count(|condition| *condition == LinkCondition::Cut);
-    let slow = count(|condition| matches!(condition, LinkCondition::Delayed { .. }));
+    let slow = count(|condition| !matches!(condition, LinkCondition::Open | LinkCondition::Cut));
     let said = match (cut, slow) {
         (0, 0) => html! { {format!("all {} open", links.len())} },
         (cut, 0) => html! { <b>{format!("{cut} of {} cut", links.len())}</b> },
-        (0, slow) => html! { <b>{format!("{slow} of {} slow", links.len())}</b> },
-        (cut, slow) => html! { <b>{format!("{cut} cut, {slow} slow")}</b> },
+        (0, slow) => html! { <b>{format!("{slow} of {} disturbed", links.len())}</b> },
+        (cut, slow) => html! { <b>{format!("{cut} cut, {slow} disturbed")}</b> },
     };
     // In a large table a cell has no room for a word.
     let small = members.len() > 6;
@@ -77,6 +77,11 @@ fn cell(
         LinkCondition::Open => ("", "open", "press to cut it"),
         LinkCondition::Cut => ("cut", "cut", "press to heal it"),
         LinkCondition::Delayed { .. } => ("slow", "slow", "press to heal it"),
+        LinkCondition::Held => ("slow", "held", "press to heal it"),
+        LinkCondition::Refused => ("cut", "shut", "press to heal it"),
+        LinkCondition::Throttled { .. } => ("slow", "thin", "press to heal it"),
+        LinkCondition::HalfOpen => ("slow", "half", "press to heal it"),
+        LinkCondition::Mangled { .. } => ("slow", "lossy", "press to heal it"),
     };
     let shown = if small && word == "open" { "" } else { word };
     let onclick = act.reform(move |_: MouseEvent| Action::Toggle(link));

@@ -6,6 +6,7 @@
 pub mod break_panel;
 pub mod clients;
 pub mod drill;
+pub mod faults;
 pub mod frames;
 pub mod links;
 pub mod marks;

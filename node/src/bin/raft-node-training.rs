@@ -5,23 +5,24 @@
 //!
 //! ```text
 //!   --break NAME              plants a bug
-//!   --lab-control SOCKET      takes orders to crash or to lose its power there
+//!   --power-loss DIR          keeps there what its disk has not synced, so that it can be lost
 //!   --wal-segment-bytes N     makes the log's segments so small that they are used up quickly
-//!   --sync-longer TIME        makes each sync of the disk take so much longer, such as 20ms
 //!   --failpoints              lists where it can crash, and ends: name, stage, what holds there
 //! ```
+//!
+//! And at the socket of `--lab-control` it takes more orders than `raft-node`: to crash at a
+//! failpoint, or to lose its power.
 
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::ValueEnum;
 use node::failpoint::TABLE;
 use node::failpoint::armed::{self, End};
 use node::recover::{Ground, Options};
+use node::storage::WalOptions;
 use node::storage::power::PowerDisk;
-use node::storage::{DiskFaults, FaultDisk, WalOptions};
 use node::training::control;
 use node::training::{Break, Planted};
 
@@ -48,19 +49,12 @@ enum Prepared {
 fn prepare(arguments: &mut Peekable<impl Iterator<Item = String>>) -> Result<Prepared, String> {
     let mut planted = Planted::default();
     let mut ground = Ground::default();
-    let faults = DiskFaults::none();
+    ground.controls = ground.controls.extend(control::extra);
     loop {
         let Some(flag) = arguments.next_if(|argument| {
-            let own = [
-                "--break",
-                "--lab-control",
-                "--wal-segment-bytes",
-                "--sync-longer",
-                "--failpoints",
-            ];
+            let own = ["--break", "--power-loss", "--wal-segment-bytes", "--failpoints"];
             own.contains(&argument.as_str())
         }) else {
-            ground.disk = FaultDisk::shared(ground.disk, faults);
             return Ok(Prepared::Run(planted, ground));
         };
         if flag == "--failpoints" {
@@ -72,8 +66,7 @@ fn prepare(arguments: &mut Peekable<impl Iterator<Item = String>>) -> Result<Pre
         let value = arguments.next().unwrap_or_default();
         match flag.as_str() {
             "--break" => planted = Planted::new(Some(bug(&value)?)),
-            "--sync-longer" => faults.delay_syncs(longer(&value)?),
-            "--lab-control" => ground.disk = controlled(&PathBuf::from(value))?.shared(),
+            "--power-loss" => ground.disk = powered(&PathBuf::from(value))?.shared(),
             _ => ground.options = small_segments(&value)?,
         }
     }
@@ -91,26 +84,16 @@ fn bug(name: &str) -> Result<Break, String> {
     Ok(bug)
 }
 
-/// A disk that can lose its power, and the socket to say so.
-fn controlled(socket: &Path) -> Result<PowerDisk, String> {
-    let place = control::beside(socket, ".disk");
-    let disk = PowerDisk::open(&place)
-        .map_err(|error| format!("--lab-control: failed to use {}: {error}", place.display()))?;
+/// A disk that can lose its power.
+fn powered(place: &Path) -> Result<PowerDisk, String> {
+    let disk = PowerDisk::open(place)
+        .map_err(|error| format!("--power-loss: failed to use {}: {error}", place.display()))?;
     let ending = disk.clone();
     armed::before_end(move |end| match end {
         End::Crash => ending.crash(),
         End::PowerLoss(seed) => ending.power_loss(seed),
     });
-    control::start(socket).map_err(|error| format!("--lab-control: {error}"))?;
     Ok(disk)
-}
-
-/// How much longer each sync takes.
-fn longer(time: &str) -> Result<Duration, String> {
-    let millis = time.strip_suffix("ms").and_then(|millis| millis.parse().ok());
-    let millis =
-        millis.ok_or_else(|| format!("--sync-longer {time}: give milliseconds, such as 20ms"))?;
-    Ok(Duration::from_millis(millis))
 }
 
 fn small_segments(bytes: &str) -> Result<Options, String> {

@@ -1,5 +1,7 @@
 //! Every flag: its name, its default, and what it is good for.
 
+use std::path::PathBuf;
+
 use clap::{CommandFactory, Parser};
 
 /// The text of `defrag --help`.
@@ -162,6 +164,10 @@ pub(super) struct Flags {
     /// how the lab stands on every wire; a real cluster never sets it. Not one of etcd's flags.
     #[arg(long, value_name = "socks5://HOST:PORT", help_heading = "In the lab")]
     pub(super) peer_proxy: Option<String>,
+    /// Take orders of the lab at this socket: to make the disk slow or full, the clocks wrong. Not
+    /// one of etcd's flags.
+    #[arg(long, value_name = "SOCKET", help_heading = "In the lab")]
+    pub(super) lab_control: Option<PathBuf>,
     /// End in order when standard input ends, so that a node never outlives who started it. Not
     /// one of etcd's flags.
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true,

@@ -101,6 +101,8 @@ pub struct Config {
     pub initial_corrupt_check: bool,
     /// Dial peers through this.
     pub peer_proxy: Option<PeerProxy>,
+    /// Take orders of the lab here.
+    pub lab_control: Option<PathBuf>,
     /// End in order when standard input ends, so that a node never outlives who started it.
     pub exit_on_stdin_eof: bool,
     /// How much is said on standard error: `debug`, `info`, `warn` or `error`.
@@ -278,6 +280,7 @@ impl Config {
                 &flags.initial_corrupt_check,
             )?,
             peer_proxy: flags.peer_proxy.as_deref().map(peer_proxy).transpose()?,
+            lab_control: flags.lab_control,
             exit_on_stdin_eof: yes_or_no("exit-on-stdin-eof", &flags.exit_on_stdin_eof)?,
             log_level: log_level(&flags.log_level)?,
             warnings,

@@ -31,6 +31,9 @@ use raft::{
 use super::log::{Log, SnapshotPoint};
 use super::trace::{self, Standing};
 
+/// The longest election timeout that is set from outside, ticks.
+const LONGEST_SET_TICKS: u32 = 10_000;
+
 /// What the driver is told once.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -125,6 +128,8 @@ pub struct Driver {
     raw: RawNode<Log>,
     settings: Settings,
     draws: u64,
+    /// What an election timeout was set to, ticks; 0: drawn.
+    set_ticks: u32,
     standing: Standing,
     events: Vec<TraceEvent>,
 }
@@ -135,6 +140,8 @@ impl Driver {
         let config = Config {
             id: settings.member.0,
             election_tick: settings.election_ticks as usize,
+            // Each timeout is set by us: drawn up to twice the shortest, or longer in the lab.
+            max_election_tick: (settings.election_ticks.max(LONGEST_SET_TICKS) as usize) * 2,
             heartbeat_tick: settings.heartbeat_ticks as usize,
             applied: applied.0,
             max_size_per_msg: settings.message_bytes,
@@ -154,6 +161,7 @@ impl Driver {
             raw,
             settings,
             draws: 0,
+            set_ticks: 0,
             events: Vec::new(),
         };
         driver.standing = driver.look();
@@ -310,6 +318,13 @@ impl Driver {
         let raft = &self.raw.raft;
         raft.leader_id != raft::INVALID_ID
             && raft.raft_log.term(raft.raft_log.committed).is_ok_and(|term| term == raft.term)
+    }
+
+    /// From now on an election timeout is so many ticks, instead of a drawn one, but no fewer than
+    /// the shortest that is drawn; 0: drawn again.
+    pub fn set_timers(&mut self, ticks: u32) {
+        self.set_ticks = ticks;
+        self.override_timeout();
     }
 
     /// Campaigns now; `why` is told to whoever follows.
@@ -590,6 +605,9 @@ impl Driver {
         };
         let drawn = draw(&[seed, member.0, term.0, role, self.draws]);
         let ticks = u64::from(election_ticks) + drawn % u64::from(election_ticks.max(1));
+        // Raft takes none that is shorter than the configured one.
+        let set = self.set_ticks.clamp(election_ticks, election_ticks.max(LONGEST_SET_TICKS));
+        let ticks = if self.set_ticks > 0 { u64::from(set) } else { ticks };
         let ticks = usize::try_from(ticks).expect("an election timeout fits");
         self.raw.raft.set_randomized_election_timeout(ticks);
     }

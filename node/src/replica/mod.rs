@@ -369,6 +369,8 @@ impl Replica {
             Input::Link(news) => self.link(news)?,
             Input::Arrived { message, received } => self.snapshot_arrived(*message, received)?,
             Input::Sent { to, arrived } => self.parts.driver.snapshot_ended(to, arrived),
+            Input::SetTimers { ticks } => self.parts.driver.set_timers(ticks),
+            Input::Campaign => self.parts.driver.campaign("it was told to campaign"),
             Input::Wake | Input::Stop => {}
         }
         Ok(())

@@ -23,7 +23,7 @@ impl Replica {
         if !tick {
             return;
         }
-        let now = self.parts.clock.now_micros();
+        let now = self.parts.clock.seen_micros();
         let mut status = Status::default_at(now);
         self.parts.driver.fill(&mut status);
         status.applied = self.parts.progress.applied();
@@ -55,7 +55,7 @@ impl Replica {
     }
 
     pub(super) fn trace(&self, event: TraceEvent) {
-        self.parts.telemetry.trace(event, self.parts.clock.now_micros());
+        self.parts.telemetry.trace(event, self.parts.clock.seen_micros());
     }
 
     pub(super) fn trace_appended(&self, first: Index, count: usize) {

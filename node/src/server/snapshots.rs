@@ -65,7 +65,7 @@ impl SnapshotSender for Departures {
         metadata.set_conf_state(applied.conf_state.clone());
         let bytes = self.state.bytes_on_disk().unwrap_or_default();
         self.telemetry
-            .trace(TraceEvent::SnapshotSent { to, index, bytes }, self.clock.now_micros());
+            .trace(TraceEvent::SnapshotSent { to, index, bytes }, self.clock.seen_micros());
         let dial = Dial {
             urls: urls.iter().filter_map(|url| Url::parse(url).ok()).collect(),
             proxy: self.proxy.clone(),

@@ -43,6 +43,7 @@ struct Positions {
     /// Syncs until all fail; `None` never.
     syncs_until_error: Option<u64>,
     full: bool,
+    locked: bool,
     /// Changes until the power is gone; `None` never.
     changes_until_cut: Option<u64>,
 }
@@ -74,6 +75,11 @@ impl DiskFaults {
         self.turn(|positions| positions.full = full);
     }
 
+    /// Nothing can be changed, as on a file system that was mounted read-only after an error.
+    pub fn lock(&self, locked: bool) {
+        self.turn(|positions| positions.locked = locked);
+    }
+
     /// After `good` more changes (a write, a sync, a length, a name) the power is gone: none is
     /// made any more, and all fail. `None` turns it off. Reads still work.
     pub fn cut_power_after(&self, good: Option<u64>) {
@@ -100,12 +106,13 @@ impl DiskFaults {
     fn turn(&self, change: impl FnOnce(&mut Positions)) {
         let mut positions = self.0.positions.lock();
         change(&mut positions);
-        let Positions { sync_delay, stuck, syncs_until_error, full, changes_until_cut } =
+        let Positions { sync_delay, stuck, syncs_until_error, full, locked, changes_until_cut } =
             &*positions;
         let any = !sync_delay.is_zero()
             || *stuck
             || syncs_until_error.is_some()
             || *full
+            || *locked
             || changes_until_cut.is_some();
         self.0.any.store(any, Ordering::Release);
         self.0.released.notify_all();
@@ -143,7 +150,11 @@ impl DiskFaults {
         if !self.any() {
             return Ok(());
         }
-        match &mut self.0.positions.lock().changes_until_cut {
+        let mut positions = self.0.positions.lock();
+        if positions.locked {
+            return Err(io::Error::from_raw_os_error(EROFS));
+        }
+        match &mut positions.changes_until_cut {
             Some(0) => Err(io::Error::other("the power is cut")),
             Some(left) => {
                 *left -= 1;
@@ -162,6 +173,7 @@ impl DiskFaults {
 }
 
 const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
+const EROFS: i32 = rustix::io::Errno::ROFS.raw_os_error();
 const ENOSPC: i32 = rustix::io::Errno::NOSPC.raw_os_error();
 
 /// A disk behind switches.

@@ -6,6 +6,7 @@
 //! (three processes that start, the twelve links of a partition) become one line.
 
 mod backups;
+mod faults;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -176,7 +177,9 @@ impl Story {
                 self.trace(state, *member, &traced.event, at_micros);
             }
             Event::LinkChanged { link, condition } => {
-                if state.links.get(link).is_some_and(|known| known.condition != *condition) {
+                let known = state.links.get(link).map(|known| known.condition);
+                let known = known.or_else(|| state.client_links.get(link).copied());
+                if known.unwrap_or_default() != *condition {
                     self.link(state, *link, *condition, at_micros);
                 }
             }
@@ -249,6 +252,13 @@ impl Story {
             Event::Drill(DrillEvent::Opened) => {
                 self.line(at_micros, Tone::Asked, "It is your turn.".to_owned());
             }
+            Event::FaultBegan { .. }
+            | Event::FaultEnded { .. }
+            | Event::LinkReset { .. }
+            | Event::ClockMoved { .. }
+            | Event::TimersSet { .. }
+            | Event::FileDamaged { .. }
+            | Event::MessageReleased { .. } => self.fault(state, at_micros, event),
             Event::AnsweredBy { .. }
             | Event::Drill(_)
             | Event::Seated { .. }
@@ -541,7 +551,7 @@ impl Story {
         let text = links_changed(by, condition, &links);
         let tone = match condition {
             LinkCondition::Open => Tone::Holds,
-            LinkCondition::Cut | LinkCondition::Delayed { .. } => Tone::Fault,
+            _ => Tone::Fault,
         };
         let line = match joins && self.reword(line, &text) {
             true => line,
@@ -552,34 +562,6 @@ impl Story {
         };
         let kind = Kind::Links(by, condition, links);
         self.merge = Some(Merge { kind, at_micros, members: BTreeSet::new(), count: 1, line });
-    }
-
-    fn whole_network(&mut self, state: &LabState, by: By, command: &Command, at_micros: u64) {
-        let by = asker(by);
-        let (tone, text) = match command {
-            Command::Isolate { member } => (
-                Tone::Fault,
-                format!("{by} isolated {member}: no message reaches it or leaves it."),
-            ),
-            Command::Partition { grudge } if grudge.cuts().is_empty() => {
-                (Tone::Holds, format!("{by} healed the network."))
-            }
-            Command::Partition { grudge } => {
-                let members: Vec<_> = state.members.keys().copied().collect();
-                let text = match sides(&members, &grudge.cuts()) {
-                    Some(sides) => {
-                        let sides: Vec<_> =
-                            sides.iter().map(|side| list(side.iter().copied())).collect();
-                        format!("{by} split the network: {}.", sides.join(" | "))
-                    }
-                    None => format!("{by} cut {} links.", grudge.cuts().len()),
-                };
-                (Tone::Fault, text)
-            }
-            // Told when it is done.
-            _ => return,
-        };
-        self.line(at_micros, tone, text);
     }
 
     fn trace(&mut self, state: &LabState, member: MemberNo, event: &TraceEvent, at_micros: u64) {

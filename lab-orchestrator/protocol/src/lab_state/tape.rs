@@ -72,6 +72,7 @@ pub struct Tape {
     wanted: VecDeque<Wanted>,
     cut: BTreeSet<Link>,
     delayed: BTreeSet<Link>,
+    disturbed: BTreeSet<Link>,
     acked_micros: Option<u64>,
     waiting_writes: u32,
     waiting_reads: u32,
@@ -113,6 +114,10 @@ pub enum Fault {
     Cut { links: Vec<Link> },
     /// These links deliver late; ascending.
     Delayed { links: Vec<Link> },
+    /// These links do something else to messages; ascending.
+    Disturbed { links: Vec<Link> },
+    /// A fault that was injected.
+    Injected { fault: crate::Fault },
 }
 
 /// Client operations of 100 ms.
@@ -253,6 +258,11 @@ impl Tape {
                     self.link(*link, *condition, at_micros);
                 }
             }
+            Event::FaultBegan { fault, .. } => {
+                self.lift(*fault, at_micros);
+                self.open(Fault::Injected { fault: *fault }, at_micros);
+            }
+            Event::FaultEnded { fault } => self.lift(*fault, at_micros),
             Event::Asked { id, command, .. } => self.want(*id, command),
             Event::Refused { id, .. } => self.wanted.retain(|wanted| wanted.id != *id),
             Event::Invoked { op, member, call, .. } => self.invoked(*op, *member, call, at_micros),
@@ -264,6 +274,11 @@ impl Tape {
             | Event::TraceLost { .. }
             | Event::Message(_)
             | Event::MessageLost { .. }
+            | Event::MessageReleased { .. }
+            | Event::LinkReset { .. }
+            | Event::ClockMoved { .. }
+            | Event::TimersSet { .. }
+            | Event::FileDamaged { .. }
             | Event::Traffic { .. }
             | Event::Reconnected { .. }
             | Event::ReadBack(_)
@@ -351,11 +366,27 @@ impl Tape {
         }
     }
 
+    /// A fault of this kind at its target ends.
+    fn lift(&mut self, fault: crate::Fault, at_micros: u64) {
+        for span in &mut self.faults {
+            if span.until_micros.is_none()
+                && matches!(span.fault, Fault::Injected { fault: known } if fault.replaces(known))
+            {
+                span.until_micros = Some(at_micros);
+            }
+        }
+    }
+
     fn link(&mut self, link: Link, condition: LinkCondition, at_micros: u64) {
-        let (cut, delayed) = match condition {
-            LinkCondition::Open => (false, false),
-            LinkCondition::Cut => (true, false),
-            LinkCondition::Delayed { .. } => (false, true),
+        let (cut, delayed, disturbed) = match condition {
+            LinkCondition::Open => (false, false, false),
+            LinkCondition::Cut => (true, false, false),
+            LinkCondition::Delayed { .. } => (false, true, false),
+            LinkCondition::Held
+            | LinkCondition::Refused
+            | LinkCondition::Throttled { .. }
+            | LinkCondition::HalfOpen
+            | LinkCondition::Mangled { .. } => (false, false, true),
         };
         if set_member(&mut self.cut, link, cut) {
             let links: Vec<_> = self.cut.iter().copied().collect();
@@ -364,6 +395,10 @@ impl Tape {
         if set_member(&mut self.delayed, link, delayed) {
             let links: Vec<_> = self.delayed.iter().copied().collect();
             self.links_fault(links, at_micros, |links| Fault::Delayed { links });
+        }
+        if set_member(&mut self.disturbed, link, disturbed) {
+            let links: Vec<_> = self.disturbed.iter().copied().collect();
+            self.links_fault(links, at_micros, |links| Fault::Disturbed { links });
         }
     }
 

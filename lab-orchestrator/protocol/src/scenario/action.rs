@@ -21,12 +21,20 @@
 //!  backups off
 //!  damage FILE                    one byte of a file on the desk; `$BACKUP`: the last good backup
 //! ```
+//!
+//! More sentences, of links, disks, clocks and timers, are in `fault`. Behind a sentence that brings
+//! a fault may stand `for TIME`: then it is undone by itself.
+
+mod fault;
+
+pub use fault::{FaultVerb, Named, Shape};
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::nearest::nearest;
 use super::target::is_name;
 use super::{Span, Target};
 
@@ -155,6 +163,13 @@ pub enum Verb {
     Damage {
         file: String,
     },
+    /// A fault of a link, a disk, a clock or a timer.
+    Fault(FaultVerb),
+    /// Something that is undone by itself.
+    For {
+        verb: Box<Verb>,
+        lasts: Span,
+    },
 }
 
 /// A change of the members.
@@ -186,12 +201,25 @@ impl FromStr for Action {
 }
 
 fn verb(text: &str) -> Result<Verb, String> {
+    if let Some((what, lasts)) = text.rsplit_once(" for ")
+        && !text.starts_with("type ")
+    {
+        let lasts = lasts.trim().parse()?;
+        let inner = verb(what.trim())?;
+        if !is_undone(&inner) {
+            return Err("only a fault can be undone after a time; leave `for` out".into());
+        }
+        return Ok(Verb::For { verb: Box::new(inner), lasts });
+    }
     let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let rest = rest.trim();
     let process = |make: fn(Target, Option<String>) -> Verb| {
         let (target, name) = named(rest)?;
         Ok(make(target, name))
     };
+    if let Some(fault) = fault::verb(first, rest) {
+        return fault.map(Verb::Fault);
+    }
     match first {
         "crash" => process(|target, name| Verb::Crash { target, name }),
         "stop" => process(|target, name| Verb::Stop { target, name }),
@@ -264,8 +292,42 @@ fn verb(text: &str) -> Result<Verb, String> {
             }
             _ => Err("write `time to live NAME at TARGET`".into()),
         },
-        _ => Err(format!("`{first}` is not an action; actions are {ALLOWED}")),
+        _ => Err(unknown(first)),
     }
+}
+
+/// Whether what a sentence brings can be taken off again.
+fn is_undone(verb: &Verb) -> bool {
+    match verb {
+        Verb::Crash { .. }
+        | Verb::Stop { .. }
+        | Verb::Pause { .. }
+        | Verb::Isolate { .. }
+        | Verb::Cut { .. }
+        | Verb::Delay { .. }
+        | Verb::Partition { .. } => true,
+        Verb::Fault(fault) => !matches!(
+            fault,
+            FaultVerb::Reset { .. }
+                | FaultVerb::HeldMessages { .. }
+                | FaultVerb::JumpClock { .. }
+                | FaultVerb::Tick { .. }
+                | FaultVerb::Timers { .. }
+                | FaultVerb::Campaign { .. }
+                | FaultVerb::Lift { .. }
+                | FaultVerb::DamageFile { .. }
+                | FaultVerb::LosePower { .. }
+                | FaultVerb::CrashAt { .. }
+        ),
+        _ => false,
+    }
+}
+
+fn unknown(first: &str) -> String {
+    let all: Vec<_> = ALLOWED.split(", ").chain(fault::ALLOWED.split(", ")).collect();
+    let near = nearest(first, &all);
+    let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    format!("`{first}` is not an action; {near}actions are {ALLOWED}, {}", fault::ALLOWED)
 }
 
 /// `TARGET [as NAME]`.
@@ -469,6 +531,16 @@ mod tests {
                 },
             ),
             ("undo faults", Verb::UndoFaults),
+            (
+                "pause leader as slow for 2ET",
+                Verb::For {
+                    verb: Box::new(Verb::Pause {
+                        target: Target::Leader,
+                        name: Some("slow".into()),
+                    }),
+                    lasts: Span::ElectionTimeouts { tenths: 20 },
+                },
+            ),
             ("backups every 1s keep 10", Verb::Backups(Some((Span::Millis(1_000), 10)))),
             ("backups off", Verb::Backups(None)),
             ("damage $BACKUP", Verb::Damage { file: "$BACKUP".into() }),
@@ -536,6 +608,8 @@ mod tests {
     fn wrong_sentences_say_what_is_allowed() {
         for (text, needle) in [
             ("kill leader", "actions are crash"),
+            ("craash leader", "did you mean `crash`"),
+            ("wipe m1 for 3s", "only a fault"),
             ("crash Leader", "targets are all, leader"),
             ("crash leader as m2", "names are"),
             ("cut m1 m2", "m1>m2"),

@@ -20,19 +20,22 @@ mod action;
 mod checks;
 mod condition;
 mod drill;
+mod nearest;
 mod span;
 mod target;
 
-pub use action::{Action, LinkWord, MemberVerb, Verb};
+pub use action::{Action, FaultVerb, LinkWord, MemberVerb, Named, Shape, Verb};
 pub use checks::{
     AtLeast, AtMost, BootstrapMeasured, CHECK_NAMES, Checks, LeavesOffice, NoParameters,
     ReconnectsAtMost, SinceStep, Tolerance, VotersAtEnd,
 };
 pub use condition::Condition;
 pub use drill::{Drill, Fog, Harm, Other, Wrong};
+pub use nearest::nearest;
 pub use span::Span;
 pub use target::Target;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -83,6 +86,15 @@ pub struct ClusterWish {
     /// Whether the members refuse a change of the members that could cost the quorum, as they do
     /// when nobody says otherwise.
     pub strict_reconfig_check: bool,
+    /// Whether the members are of the training program, whose disk can lose its power and which
+    /// ends at a failpoint.
+    pub training: bool,
+    /// Which bug is planted in the members; they are of the training program then.
+    pub bug: Option<String>,
+    /// Further flags of the members, such as `--pre-vote=false`.
+    pub flags: Vec<String>,
+    /// Which members are in which zone, such as `{ a = ["m1", "m2"], b = ["m3"] }`.
+    pub zones: BTreeMap<String, Vec<Target>>,
     /// Members whose process is not started at first, such as `["m3"]`; with any, the first step
     /// does not wait for the cluster to form.
     pub hold_back: Vec<Target>,
@@ -96,6 +108,10 @@ impl Default for ClusterWish {
             heartbeat: Span::Millis(100),
             snapshot_count: None,
             strict_reconfig_check: true,
+            training: false,
+            bug: None,
+            flags: Vec::new(),
+            zones: BTreeMap::new(),
             hold_back: Vec::new(),
         }
     }

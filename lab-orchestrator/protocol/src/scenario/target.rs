@@ -38,17 +38,40 @@ pub enum Target {
     Rest,
     /// The members that an earlier action named `as` this.
     Named(String),
+    /// All of the lab's own clients, at an end of a link.
+    Clients,
+    /// Every member without a vote.
+    Learners,
+    /// The member that is up and has applied most.
+    Freshest,
+    /// The member that is up and has applied least.
+    MostBehind,
+    /// The members of a zone.
+    Zone(String),
+    /// All of these.
+    Several(Vec<Self>),
+    /// The first without the second.
+    Without(Box<Self>, Box<Self>),
 }
 
 /// What a target may be, for error messages.
 const ALLOWED: &str = "all, leader, followers, a_follower, minority, minority with leader, \
-    majority, majority with leader, running, rest, m1 to m9, or a name that an earlier action gave with \
-    `as`";
+    majority, majority with leader, running, rest, learners, freshest, most_behind, zone NAME, \
+    m1 to m9, a name that an earlier action gave with `as`, several (`m1, m2`), or some without \
+    others (`followers - m2`); at a link also clients";
 
 impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some((these, without)) = text.rsplit_once(" - ") {
+            let (these, without) = (these.parse()?, without.parse()?);
+            return Ok(Self::Without(Box::new(these), Box::new(without)));
+        }
+        if text.contains(',') {
+            let parts: Result<_, _> = text.split(',').map(|part| part.trim().parse()).collect();
+            return Ok(Self::Several(parts?));
+        }
         let words: Vec<_> = text.split_whitespace().collect();
         match words.as_slice() {
             ["all"] => Ok(Self::All),
@@ -61,6 +84,11 @@ impl FromStr for Target {
             ["majority", "with", "leader"] => Ok(Self::Majority { with_leader: true }),
             ["running"] => Ok(Self::Running),
             ["rest"] => Ok(Self::Rest),
+            ["clients"] => Ok(Self::Clients),
+            ["learners"] => Ok(Self::Learners),
+            ["freshest"] => Ok(Self::Freshest),
+            ["most_behind"] => Ok(Self::MostBehind),
+            ["zone", name] if is_name(name) => Ok(Self::Zone((*name).to_owned())),
             [word] => match word.parse() {
                 Ok(member) => Ok(Self::Member(member)),
                 Err(_) if is_name(word) => Ok(Self::Named((*word).to_owned())),
@@ -95,6 +123,16 @@ impl fmt::Display for Target {
             Self::Running => "running",
             Self::Rest => "rest",
             Self::Named(name) => name,
+            Self::Clients => "clients",
+            Self::Learners => "learners",
+            Self::Freshest => "freshest",
+            Self::MostBehind => "most_behind",
+            Self::Zone(name) => return write!(f, "zone {name}"),
+            Self::Several(parts) => {
+                let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+                return f.write_str(&parts.join(", "));
+            }
+            Self::Without(these, without) => return write!(f, "{these} - {without}"),
         })
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each point is a cluster of its own, three members of the lab, under load. An fsync is made
-//! longer by the training program's disk, a round trip by the lab's network: everything else is
+//! longer by the fault of a slow disk, a round trip by the lab's network: everything else is
 //! this machine's. What is told is what was seen; where elections begin depends on the machine.
 
 mod draw;
@@ -49,8 +49,7 @@ pub struct CurvesArgs {
     /// How long each point is measured, seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// The training program, whose disk can be made slow; without it `raft-node-training` beside
-    /// this program.
+    /// The node program; without it `raft-node` beside this program.
     #[arg(long, value_name = "PATH")]
     node: Option<PathBuf>,
     /// Draw each curve into a file in this directory, such as sync.svg.
@@ -87,13 +86,12 @@ pub async fn curves(args: CurvesArgs) -> Result<ExitCode> {
         Some(path) => path.clone(),
         None => {
             let own = std::env::current_exe().context("find this program")?;
-            own.with_file_name("raft-node-training")
+            own.with_file_name("raft-node")
         }
     };
     anyhow::ensure!(
         node.is_file(),
-        "find the training program {}: `cargo build --release -p node --features training` builds \
-         it",
+        "find the node program {}: `cargo build --release -p node` builds it",
         node.display()
     );
     let measure = Duration::from_secs(args.seconds);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use http::Uri;
 use lab_check::convergence;
-use lab_protocol::{By, Command, LabState, Link, MemberNo, Process};
+use lab_protocol::{By, Command, Fault, LabState, Link, MemberNo, Process};
 use tokio::time::Instant;
 
 use super::Ground;
@@ -65,6 +65,21 @@ impl Stage {
                 Err(why)
             }
         }
+    }
+
+    /// Has each sync of each member's disk take so much longer.
+    pub(super) async fn slow_syncs(&self, millis: u32) -> Result<()> {
+        let members = self
+            .lab
+            .handle()
+            .journal()
+            .with_state(|state| state.members.keys().copied().collect::<Vec<_>>());
+        for member in members.into_iter().filter(|_| millis > 0) {
+            let fault = Fault::SlowSync { member, millis };
+            let asked = self.lab.handle().submit(By::Call, Command::Inject { fault }).await;
+            asked.with_context(|| format!("slow the disk of {member}"))?;
+        }
+        Ok(())
     }
 
     pub(super) async fn end(self) {

@@ -9,7 +9,7 @@ use super::{Ground, columns, latency};
 use crate::bench::limits::fsync_figures;
 
 /// How much longer each fsync takes, milliseconds.
-const LONGER: [u64; 11] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+const LONGER: [u32; 11] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /// One length of an fsync.
 #[derive(Clone, Debug, Serialize)]
@@ -30,13 +30,13 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     for longer_millis in LONGER {
         ground.teller.tell(&format!("sync: {longer_millis} ms longer"));
-        let words = ["--sync-longer".to_owned(), format!("{longer_millis}ms")];
-        let stage = Stage::begin(ground, &words).await?;
+        let stage = Stage::begin(ground, &[]).await?;
+        stage.slow_syncs(longer_millis).await?;
         let seen = stage.load(ground.measure).await;
         stage.end().await;
         let seen = seen?;
         points.push(Point {
-            fsync_millis: own_millis + longer_millis as f64,
+            fsync_millis: own_millis + f64::from(longer_millis),
             puts_per_second: seen.figures.per_second,
             p50_millis: seen.figures.p50_millis,
             p99_millis: seen.figures.p99_millis,

@@ -7,10 +7,10 @@ use lab_protocol::{Command, Grudge, LabState, MemberNo};
 use rand::Rng;
 
 use super::super::runner::Trouble;
-use super::control::Order;
 use super::ledger::{Blow, How};
 use super::life::{Life, is_down};
 use super::points::Stage;
+use crate::engine::control::Order;
 
 /// Up to so many hits of a failpoint of [`Stage::Run`] are waited for.
 const HITS: u64 = 40;

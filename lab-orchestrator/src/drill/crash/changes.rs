@@ -12,9 +12,9 @@ use rand::Rng;
 use tokio::time::{Instant, timeout};
 
 use super::super::runner::Trouble;
-use super::control::Order;
 use super::ledger::How;
 use super::life::{JUDGE_EVERY, Life, RECOVER, is_down};
+use crate::engine::control::Order;
 use crate::engine::peer_url;
 use crate::handle::SubmitError;
 use crate::supervisor::PLACES;

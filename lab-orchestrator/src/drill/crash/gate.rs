@@ -241,7 +241,7 @@ async fn life(shared: &Shared, dir: &Path, seed: u64) -> Result<Result<(), Troub
         dir: Some(dir.to_owned()),
         node_args,
         hold_back: if changing { [].into() } else { [held_back].into() },
-        control: true,
+        power: true,
         clients: Some(workload::make_clients()),
         ..LabPlan::of(shared.program.clone(), seed)
     };

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::super::Runner;
 use super::super::runner::Trouble;
-use super::control::{self, Order};
 use super::ledger::{How, Ledger};
+use crate::engine::control::{self, Order};
 use crate::lab::Lab;
 
 /// Blows until a cluster has done enough: the journal and the checks keep all of it in memory.

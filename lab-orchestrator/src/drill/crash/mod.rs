@@ -25,7 +25,6 @@
 
 mod blows;
 mod changes;
-mod control;
 mod gate;
 mod ledger;
 mod life;

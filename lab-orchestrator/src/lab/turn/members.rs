@@ -7,7 +7,7 @@ use lab_protocol::{CommandId, Event, MemberNo, MemberPlan, Process, Standing};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Await, Loop, blocking, in_full, planned};
+use super::{Await, Loop, blocking, in_full, over_the_fabric, planned};
 use crate::lab::change::{self, Change, Changed, Newcomer};
 use crate::supervisor::{Joined, Order};
 
@@ -66,7 +66,7 @@ impl Loop {
         let plan = planned(member, &self.parts.ports);
         self.parts.plans.push(plan.clone());
         if let Some(seated) = &mut self.clients {
-            seated.clients.seat(&plan);
+            seated.clients.seat(&over_the_fabric(&self.parts.fabric, &plan));
         }
         self.write_seats().await;
         plan

@@ -3,6 +3,7 @@
 mod drill;
 mod faults;
 mod frames;
+mod injected;
 mod looks;
 mod members;
 mod recovery;
@@ -25,7 +26,7 @@ pub(crate) struct Check {
 }
 
 /// Every check, in the order in which they run.
-pub(crate) const CHECKS: [Check; 18] = [
+pub(crate) const CHECKS: [Check; 19] = [
     Check {
         name: "leader",
         shows: "the page shows one leader and two followers",
@@ -80,6 +81,11 @@ pub(crate) const CHECKS: [Check; 18] = [
         name: "drill",
         shows: "a drill under fog: a hint, three typed lines, won, and the fog lifts",
         run: |surroundings| Box::pin(drill::drill(surroundings)),
+    },
+    Check {
+        name: "injected",
+        shows: "every fault of disks, clocks, processes and messages is injected, shown and taken off",
+        run: |surroundings| Box::pin(injected::injected(surroundings)),
     },
     Check {
         name: "reload",

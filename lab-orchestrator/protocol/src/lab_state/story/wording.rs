@@ -3,7 +3,9 @@
 use node_protocol::{MemberId, Status, Term};
 
 use super::Ballot;
-use crate::{By, CommandId, LabState, Link, LinkCondition, MemberNo, WorkloadSpec};
+use crate::{
+    By, CommandId, Kinds, LabState, Link, LinkCondition, Mangling, MemberNo, WorkloadSpec,
+};
 
 /// A duration as a person says it: `340 ms`, `1.02 s`, `75 s`.
 pub fn seconds(micros: u64) -> String {
@@ -45,10 +47,33 @@ pub(super) fn candidacy(member: MemberNo, term: Term, asked: Option<&Ballot>) ->
 
 pub(super) fn links_changed(by: By, condition: LinkCondition, links: &[Link]) -> String {
     let by = asker(by);
+    let after;
     let (verb, after) = match condition {
         LinkCondition::Open => ("healed", ""),
         LinkCondition::Cut => ("cut", ": every message on it is lost"),
         LinkCondition::Delayed { .. } => ("slowed", ": messages on it arrive late"),
+        LinkCondition::Held => ("holds", ": messages on it wait"),
+        LinkCondition::Refused => ("closed", ": it refuses connections"),
+        LinkCondition::Throttled { bytes_per_second } => {
+            after = format!(": {bytes_per_second} bytes pass a second");
+            ("throttled", after.as_str())
+        }
+        LinkCondition::HalfOpen => {
+            ("left half open", ": when one end is gone, the other is not told")
+        }
+        LinkCondition::Mangled { how, percent, only } => {
+            let (verb, does) = match how {
+                Mangling::Drop => ("made lossy", "lost"),
+                Mangling::Duplicate => ("made to repeat", "delivered twice"),
+                Mangling::Reorder => ("made to mix up", "delivered behind others"),
+            };
+            let which = match only {
+                Kinds::Any => "messages",
+                only => only.word(),
+            };
+            after = format!(": {percent} % of {which} are {does}");
+            (verb, after.as_str())
+        }
     };
     match links {
         [link] => format!("{by} {verb} the link from {} to {}{after}.", link.from, link.to),
