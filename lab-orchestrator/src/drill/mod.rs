@@ -19,6 +19,7 @@ mod crash;
 mod crash_all;
 mod faults;
 mod file;
+mod junit;
 mod perform;
 mod report;
 mod runner;

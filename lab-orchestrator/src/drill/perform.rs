@@ -11,6 +11,7 @@ use lab_check::checks_of;
 use lab_protocol::scenario::{Scenario, Span, Target};
 use lab_protocol::{Judgement, Verdict};
 
+use super::junit;
 use super::report::{print_report, print_verdict, wants_json};
 use super::{Outcome, Play, Report, Runner, read_scenario};
 use crate::lab::{Lab, LabPlan};
@@ -92,6 +93,10 @@ pub struct DrillArgs {
     /// Print the reports as JSON (also when the output is not a terminal).
     #[arg(long)]
     pub json: bool,
+    /// Write the reports to this file as well, as JUnit's XML: a suite for each scenario, a case for
+    /// each check.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }
 
 /// Read scenario files without performing them.
@@ -167,6 +172,9 @@ pub async fn drill(args: DrillArgs) -> Result<Outcome> {
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&reports).context("write the reports")?);
+    }
+    if let Some(path) = &args.junit {
+        junit::write(&reports, path).context("write the reports as JUnit's XML")?;
     }
     Ok(worst)
 }
