@@ -4,10 +4,11 @@
 //! numbers what it is told: `Invoked` before a call begins, `Returned` after it ended, so that the
 //! order of the journal never contradicts the order of the calls.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
 
-use lab_protocol::{Call, Event, MemberNo, MemberPlan, OpId, WorkloadSpec};
+use lab_protocol::{Call, Event, MemberNo, MemberPlan, MixSpec, OpId, WorkloadSpec};
 use tokio::sync::{mpsc, oneshot};
 
 /// Capacity of [`ClientSeat::events`]. When full a client waits: an operation is never left out of
@@ -30,6 +31,10 @@ pub struct ClientSeat {
 pub trait Clients: Send {
     /// Replaces the running workload; an idle spec ends it.
     fn set_workload(&mut self, spec: WorkloadSpec);
+
+    /// Replaces the running mix of errands, whose clients talk to these members at most; an idle one
+    /// ends it. Errands that have begun go on to their end.
+    fn set_mix(&mut self, mix: MixSpec, members: BTreeSet<MemberNo>);
 
     /// Has so many clients watch what the workload writes, instead of those that do so now.
     fn set_watches(&mut self, count: u32);

@@ -53,8 +53,11 @@ fn shell(seats: &Seats) -> Result<String> {
         export(&format!("{name}_PEER"), peer_url)?;
         export(&format!("{name}_LISTEN"), listen_peer_url)?;
         // What the lab sees and breaks it by; the one thing that a line of one's own needs more.
-        let seat = format!("--listen-telemetry-urls {telemetry_url} --peer-proxy {proxy_url}");
-        export(&format!("{name}_SEAT"), &seat)?;
+        // Whoever has no telemetry is not started by hand.
+        if !telemetry_url.is_empty() {
+            let seat = format!("--listen-telemetry-urls {telemetry_url} --peer-proxy {proxy_url}");
+            export(&format!("{name}_SEAT"), &seat)?;
+        }
         let start = shlex::try_join(start.iter().map(String::as_str)).context("quote a line")?;
         export(&format!("{name}_START"), &start)?;
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lab_protocol::{By, Command, CommandId, DrillEvent, Event, MemberNo, Score, Verdict};
+use lab_protocol::{
+    By, Command, CommandId, DrillEvent, Event, LessonEvent, MemberNo, Score, Verdict,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::Journal;
@@ -74,6 +76,11 @@ impl LabHandle {
         self.tell(Event::Step { number, text: text.into() }).await
     }
 
+    /// Notes in the journal whom a scenario calls how from now on.
+    pub async fn named(&self, name: &str, members: Vec<MemberNo>) -> Result<(), SubmitError> {
+        self.tell(Event::Named { name: name.to_owned(), members }).await
+    }
+
     /// Puts a sentence for a person into the journal.
     pub async fn note(&self, text: impl Into<String>) -> Result<(), SubmitError> {
         self.tell(Event::Note { text: text.into() }).await
@@ -92,6 +99,11 @@ impl LabHandle {
     /// Puts what happens to a played drill into the journal.
     pub async fn drill(&self, event: DrillEvent) -> Result<(), SubmitError> {
         self.tell(Event::Drill(event)).await
+    }
+
+    /// Puts what happens to a lesson into the journal.
+    pub async fn lesson(&self, event: LessonEvent) -> Result<(), SubmitError> {
+        self.tell(Event::Lesson(event)).await
     }
 
     async fn tell(&self, event: Event) -> Result<(), SubmitError> {

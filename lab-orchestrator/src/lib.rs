@@ -16,6 +16,7 @@
 //!
 //! Left out on purpose: the node. It is run as a process, never linked.
 
+pub mod attach;
 pub mod bench;
 pub mod clients;
 pub mod clock;
@@ -32,6 +33,7 @@ pub mod observer;
 pub mod prove;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod supervisor;
 pub mod terminal;
 pub mod up;

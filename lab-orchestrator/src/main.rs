@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use lab_orchestrator::attach;
 use lab_orchestrator::bench::{self, BenchArgs, CurvesArgs};
 use lab_orchestrator::doctor::{self, DoctorArgs};
 use lab_orchestrator::drill::{
-    self, CheckFileArgs, CrashAllArgs, CrashArgs, DrillArgs, NodeChoice,
+    self, CheckFileArgs, CrashAllArgs, CrashArgs, DrillArgs, LanguageArgs, MatrixArgs, NodeChoice,
+    SoakArgs,
 };
 use lab_orchestrator::env;
 use lab_orchestrator::lab::LabPlan;
@@ -38,10 +40,18 @@ struct Cli {
 enum Do {
     /// Start a cluster and its page.
     Up(Up),
+    /// Show an existing cluster on the page, by its client endpoints alone; nothing is done to it.
+    Attach(Attach),
     /// Perform scenarios on real processes and judge them.
     Drill(DrillArgs),
+    /// Perform many scenarios, each as every variant and with several seeds.
+    Matrix(MatrixArgs),
     /// Read scenario files and say what is wrong with them.
     CheckFile(CheckFileArgs),
+    /// Print the words of scenario files: actions, conditions, quantities, expectations, checks.
+    Language(LanguageArgs),
+    /// Print the JSON Schema of scenario files, for editors.
+    Schema,
     /// Judge a recorded run again.
     Check(Check),
     /// Show a recorded run on the page.
@@ -51,6 +61,9 @@ enum Do {
     /// Crash members of the training program at every failpoint and take their power, under load,
     /// and check that nothing is lost.
     Crash(CrashArgs),
+    /// Deal every fault that a cluster gets over, one or several at a time, for a given time; judge
+    /// it window by window, and measure what grows.
+    Soak(SoakArgs),
     /// Prove something of a cluster by a long run of one kind of load.
     Prove(ProveArgs),
     /// Measure puts and reads, ours against others.
@@ -106,9 +119,30 @@ struct Up {
     /// cluster, and you recover it, on the page or with commands of your own.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["members", "dir", "workload"])]
     drill: Option<PathBuf>,
+    /// Take this lesson, such as scenarios/leader-failure.toml: predict on the page what will
+    /// happen, see it happen, and read what your predictions were worth.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["members", "dir", "workload", "drill", "backups"]
+    )]
+    lesson: Option<PathBuf>,
     /// Take a backup so often from the start, such as 30s, and restore each for a test.
     #[arg(long, value_name = "EVERY", value_parser = every)]
     backups: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+struct Attach {
+    /// Where its members serve clients, such as http://10.0.0.1:2379,http://10.0.0.2:2379. One is
+    /// enough; the others are asked where the cluster says.
+    #[arg(long, value_name = "URL,…", required = true, value_delimiter = ',')]
+    endpoints: Vec<String>,
+    /// Record what is seen in a folder of its own below this one.
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
+    #[command(flatten)]
+    page: Page,
 }
 
 #[derive(Debug, Args)]
@@ -136,6 +170,9 @@ struct Check {
     /// Judge by this scenario instead of the one that was performed.
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
+    /// Write the verdict, the clients' history and the page in the run's directory anew.
+    #[arg(long)]
+    report: bool,
     /// Print the report as JSON (also when the output is not a terminal).
     #[arg(long)]
     json: bool,
@@ -175,14 +212,21 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let code = runtime.block_on(async {
         match cli.command {
             Do::Up(up) => {
-                let Up { members, page, dir, fresh, node, seed, workload, backups, drill, .. } = up;
-                if let Some(file) = drill {
-                    let (name, scenario) = drill::read_scenario(&file).context("read the drill")?;
+                let Up { members, page, dir, fresh, node, seed, workload, .. } = up;
+                let Up { backups, drill, lesson, .. } = up;
+                if let Some(file) = drill.as_ref().or(lesson.as_ref()) {
+                    let read = drill::read_scenario(file);
+                    let (name, scenario) =
+                        read.with_context(|| format!("read {}", file.display()))?;
                     let seed = seed.or(scenario.seed).unwrap_or_else(draw_seed);
                     let plan = drill::plan(&node, &scenario, seed)?;
-                    let drill = Some(Box::new(Played { name, scenario, seed }));
-                    up::up(plan, page.into(), Habits { backups, drill, ..Habits::default() })
-                        .await?;
+                    let played = Some(Box::new(Played { name, scenario, seed }));
+                    let (drill, lesson) = match drill {
+                        Some(_) => (played, None),
+                        None => (None, played),
+                    };
+                    let habits = Habits { backups, drill, lesson, workload: false };
+                    up::up(plan, page.into(), habits).await?;
                     return Ok(ExitCode::SUCCESS);
                 }
                 let seed = seed.unwrap_or_else(draw_seed);
@@ -190,17 +234,32 @@ fn run(cli: Cli) -> Result<ExitCode> {
                     members,
                     dir,
                     fresh,
+                    engine: node.engine,
                     node_args: node.node_args.clone(),
                     clients: Some(workload::make_clients()),
-                    ..LabPlan::of(node.program()?, seed)
+                    ..LabPlan::of(node.member()?, seed)
                 };
-                up::up(plan, page.into(), Habits { workload, backups, drill: None }).await?;
+                up::up(plan, page.into(), Habits { workload, backups, ..Habits::default() })
+                    .await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Do::Attach(Attach { endpoints, runs, page }) => {
+                attach::attach(&endpoints, runs, page.into()).await?;
                 Ok(ExitCode::SUCCESS)
             }
             Do::Drill(args) => Ok(drill::drill(args).await?.into()),
+            Do::Matrix(args) => Ok(drill::matrix(args).await?.into()),
             Do::CheckFile(args) => Ok(drill::check_files(&args).into()),
-            Do::Check(Check { run, scenario, json }) => {
-                Ok(drill::judge_recording(&run, scenario.as_deref(), json)?.into())
+            Do::Language(args) => {
+                print!("{}", drill::language(&args));
+                Ok(ExitCode::SUCCESS)
+            }
+            Do::Schema => {
+                println!("{}", drill::schema()?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Do::Check(Check { run, scenario, report, json }) => {
+                Ok(drill::judge_recording(&run, scenario.as_deref(), (json, report))?.into())
             }
             Do::Replay(Replay { run, page }) => {
                 up::replay(run, page.into()).await?;
@@ -208,6 +267,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             }
             Do::CrashAll(args) => Ok(drill::crash_all(args).await?.into()),
             Do::Crash(args) => Ok(drill::crash(args).await?.into()),
+            Do::Soak(args) => Ok(Box::pin(drill::soak(args)).await?.into()),
             Do::Prove(args) => Ok(prove::prove(args).await?.into()),
             Do::Bench(args) => bench::bench(args).await,
             Do::Curves(args) => bench::curves(args).await,
@@ -226,7 +286,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
 fn every(text: &str) -> Result<Duration, String> {
     match text.parse()? {
         Span::Millis(millis @ 1_000..) => Ok(Duration::from_millis(millis)),
-        Span::Millis(_) | Span::ElectionTimeouts { .. } => Err("a second at least".into()),
+        Span::Millis(_) | Span::Tenths(..) => Err("a second at least".into()),
     }
 }
 

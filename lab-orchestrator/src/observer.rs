@@ -4,16 +4,22 @@
 //! 50 to 500 ms, and passes on what it hears in the run's time. A live member sends a status at
 //! least once a second; one that is silent for a second and a half is *quiet*. A paused process is
 //! silent because it was paused, and is not reported.
+//!
+//! Members without telemetry are asked instead ([`Observer::ask`]).
 
+mod asker;
+mod etcd_log;
 mod finder;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use http::Uri;
 use lab_protocol::{Event, Feed, MemberNo};
-use node_protocol::TelemetryFrame;
 use node_protocol::telemetry::{Restored, TELEMETRY_VERSION};
+use node_protocol::{MemberId, TelemetryFrame};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -24,7 +30,10 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 pub use finder::{FOUND, Finder, Found};
 
+use self::asker::{Asker, Whose};
 use crate::clock::RunClock;
+use crate::supervisor::Lines;
+use crate::workload::Dialler;
 
 /// Capacity of the channel of observations. When full the observer waits, the member's own bounded
 /// feed fills, and the member counts what it drops.
@@ -85,6 +94,61 @@ impl Observer {
                     said: String::new(),
                 };
                 tasks.spawn(ear.follow());
+                (member, sender)
+            })
+            .collect();
+        Self { members, _tasks: tasks }
+    }
+
+    /// Asks members that do not speak by themselves, at the API that they serve at these ports on
+    /// loopback, and reads what their processes print. What is heard is sent to `events`, as by
+    /// [`start`](Self::start).
+    pub fn ask(
+        members: &[(MemberNo, u16)],
+        mut lines: BTreeMap<MemberNo, Lines>,
+        clock: RunClock,
+        events: &mpsc::Sender<Event>,
+    ) -> Self {
+        let asked = members.iter().map(|&(member, port)| {
+            let origin = format!("http://127.0.0.1:{port}").parse().expect("an address");
+            (member, origin, Whose::Named, lines.remove(&member))
+        });
+        Self::asking(asked.collect(), clock, events)
+    }
+
+    /// The same for members that the lab did not start: each is known by its identity, and asked
+    /// wherever it may be reached.
+    pub fn ask_strangers(
+        members: Vec<(MemberNo, MemberId, Uri)>,
+        clock: RunClock,
+        events: &mpsc::Sender<Event>,
+    ) -> Self {
+        let asked = members
+            .into_iter()
+            .map(|(member, id, origin)| (member, origin, Whose::Known(id), None));
+        let observer = Self::asking(asked.collect(), clock, events);
+        for (_, sender) in &observer.members {
+            sender.send_replace(Expect::Speech);
+        }
+        observer
+    }
+
+    fn asking(
+        members: Vec<(MemberNo, Uri, Whose, Option<Lines>)>,
+        clock: RunClock,
+        events: &mpsc::Sender<Event>,
+    ) -> Self {
+        let dialler = Dialler::default();
+        let mut tasks = JoinSet::new();
+        let members = members
+            .into_iter()
+            .map(|(member, origin, whose, lines)| {
+                let (sender, expect) = watch::channel(Expect::Nothing);
+                let (events, dialler) = (events.clone(), dialler.clone());
+                let ear = asker::Ear::default();
+                let asker =
+                    Asker { member, origin, whose, clock, expect, events, dialler, lines, ear };
+                tasks.spawn(asker.follow());
                 (member, sender)
             })
             .collect();

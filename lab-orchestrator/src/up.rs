@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::drill::{Runner, print_score, print_verdict};
+use crate::drill::{Play, Runner, print_score, print_verdict};
 use crate::handle::LabHandle;
 use crate::http::{Face, ListenError, Listening, Token, listen};
 use crate::journal::FollowError;
@@ -56,6 +56,8 @@ pub struct Habits {
     pub backups: Option<Duration>,
     /// A drill that a person plays.
     pub drill: Option<Box<Played>>,
+    /// A lesson that a person takes.
+    pub lesson: Option<Box<Played>>,
 }
 
 /// Backups that `--backups` keeps, as many as `raft-ctl backup` does.
@@ -74,7 +76,7 @@ pub struct Played {
 
 /// Runs a lab until a signal, or until it cannot go on.
 ///
-/// Errors: a drill's file has no `[drill]` in it; the lab or the page cannot be started.
+/// Errors: a drill's file has no `[drill]` in it, or a lesson's no `[learn]`; the lab or the page cannot be started.
 pub async fn up(plan: LabPlan, page: PageOptions, habits: Habits) -> Result<()> {
     if let Some(played) = &habits.drill
         && played.scenario.drill.is_none()
@@ -85,13 +87,22 @@ pub async fn up(plan: LabPlan, page: PageOptions, habits: Habits) -> Result<()> 
             played.name
         );
     }
+    if let Some(taken) = &habits.lesson
+        && taken.scenario.learn.is_none()
+    {
+        anyhow::bail!(
+            "take {} as a lesson: nothing is asked in it, it has no [learn]; `raft-lab drill FILE` \
+             performs it",
+            taken.name
+        );
+    }
 
     let (interrupted, _listening) = interrupted()?;
     raise_file_limit();
     let listening = bind(&page).await?;
     let began = Instant::now();
     let lab = Lab::start(plan).await.context("start the lab")?;
-    let shown = shown(&lab, listening, &page, habits, began, &interrupted).await;
+    let shown = Box::pin(shown(&lab, listening, &page, habits, began, &interrupted)).await;
     say("stopping: heal every link, end every process");
     let directory = lab.directory().root().to_owned();
     let temporary = lab.directory().is_temporary();
@@ -134,9 +145,11 @@ async fn shown(
     serving.spawn(listening.serve(face, token.clone(), interrupted.clone()));
 
     say(&format!("{} in {}", engine(&handle), directory.root().display()));
-    tokio::select! {
-        told = tell_start(&handle, began) => told?,
-        () = interrupted.cancelled() => {}
+    if !held_back(&habits) {
+        tokio::select! {
+            told = tell_start(&handle, began) => told?,
+            () = interrupted.cancelled() => {}
+        }
     }
     if !interrupted.is_cancelled() {
         greet(&handle.journal().state(), address, &token, &secret, directory.root());
@@ -159,6 +172,10 @@ async fn shown(
                 played?;
                 interrupted.cancelled().await;
             }
+            taken = teach(&handle, habits.lesson.as_deref()) => {
+                taken?;
+                interrupted.cancelled().await;
+            }
         }
     }
     // Browsers are told goodbye before the lab ends.
@@ -175,8 +192,7 @@ async fn attend(handle: &LabHandle, played: Option<&Played>) -> Result<()> {
     let Some(drill) = &played.scenario.drill else { return std::future::pending().await };
     say(&format!("  {}  {}\n  {}\n", drill.id, played.scenario.title, drill.brief));
     let mut progress = |line: &str| say(line);
-    let checks = lab_check::checks_of(&played.scenario);
-    let runner = Runner::new(handle.clone(), checks, played.seed, &mut progress);
+    let runner = Runner::of(handle.clone(), &played.scenario, played.seed, &mut progress);
     say("  `hint` helps and costs points, `done` has it judged as you left it\n");
     let attended = runner.attend(&played.name, &played.scenario, drill);
     let (verdict, score) = tokio::select! {
@@ -186,6 +202,41 @@ async fn attend(handle: &LabHandle, played: Option<&Played>) -> Result<()> {
     print_verdict(&verdict);
     score.iter().for_each(print_score);
     say("the lab goes on as you left it; Ctrl-C ends it");
+    Ok(())
+}
+
+/// Whether a lesson begins with members that do not run: then nobody leads at first.
+fn held_back(habits: &Habits) -> bool {
+    let lesson = habits.lesson.as_ref().map(|lesson| &lesson.scenario.cluster.hold_back);
+    lesson.is_some_and(|held_back| !held_back.is_empty())
+}
+
+/// Has a person take a lesson, if one is to be taken: it runs once they have predicted on the page
+/// what it will do. The lab goes on behind it.
+async fn teach(handle: &LabHandle, taken: Option<&Played>) -> Result<()> {
+    let Some(Played { name, scenario, seed }) = taken else { return std::future::pending().await };
+    let Some(learn) = &scenario.learn else { return std::future::pending().await };
+    say(&format!("  {}\n  {}\n", scenario.title, learn.hook));
+    say("  predict on the page what will happen; then it runs\n");
+    let mut progress = |line: &str| say(line);
+    let runner = Runner::of(handle.clone(), scenario, *seed, &mut progress);
+    let runner = runner.with_lesson(learn.clone());
+    let (verdict, score) = match &scenario.drill {
+        None => {
+            let ran = runner.perform(name, scenario, &Play::Solution);
+            Box::pin(ran).await.context("run the lesson")?
+        }
+        Some(drill) => {
+            let attended = runner.attend(name, scenario, drill);
+            tokio::select! {
+                attended = attended => attended.context("play the drill")?,
+                never = listen_at_the_terminal(handle) => match never {},
+            }
+        }
+    };
+    print_verdict(&verdict);
+    score.iter().for_each(print_score);
+    say("the page shows what came of the predictions; Ctrl-C ends the lab");
     Ok(())
 }
 
@@ -231,7 +282,7 @@ pub async fn replay(run: PathBuf, page: PageOptions) -> Result<()> {
 
 /// Cancelled by the first Ctrl-C, SIGTERM or SIGHUP; a second one ends this process at once, and
 /// its children with it. Signals are heard as long as the set is held.
-fn interrupted() -> Result<(CancellationToken, JoinSet<()>)> {
+pub(crate) fn interrupted() -> Result<(CancellationToken, JoinSet<()>)> {
     let token = CancellationToken::new();
     let cancel = token.clone();
     let mut signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
@@ -254,7 +305,7 @@ fn interrupted() -> Result<(CancellationToken, JoinSet<()>)> {
 }
 
 /// Binds the page's port: the one that was asked for, else the first free from the default on.
-async fn bind(page: &PageOptions) -> Result<Listening> {
+pub(crate) async fn bind(page: &PageOptions) -> Result<Listening> {
     if let Some(port) = page.port {
         return listen(&page.host, port).await.context("open the page");
     }
@@ -330,7 +381,7 @@ fn start_line(event: &Event) -> Option<String> {
     }
 }
 
-fn url(address: SocketAddr, token: &Token) -> String {
+pub(crate) fn url(address: SocketAddr, token: &Token) -> String {
     format!("http://{address}/#token={}", token.reveal())
 }
 
@@ -386,7 +437,7 @@ fn raise_file_limit() {
     }
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = io::stdout().lock();
     // Without a reader of our words the lab still runs.
     writeln!(out, "{line}").and_then(|()| out.flush()).ok();

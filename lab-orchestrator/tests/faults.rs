@@ -553,6 +553,142 @@ async fn clocks_stand_still_tick_drift_and_jump() {
     stage.end().await;
 }
 
+/// What a member's own time is at: its term, and the ticks since it last heard a leader.
+fn time_of(state: &LabState, member: MemberNo) -> (u64, u32) {
+    let status = state.members[&member].status.as_ref().expect("it was heard");
+    (status.term.0, status.election_elapsed_ticks)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_the_step_mode_nothing_happens_but_what_is_granted() {
+    let mut stage = Stage::new().await;
+    stage.ask(Command::SetWorkload { spec: WorkloadSpec::idle() }).await;
+    let (leader, one, other) = stage.whole().await;
+    let call = Call::LeaseGrant { ttl_seconds: 3 };
+    stage.ask(Command::Invoke { member: leader, call, deadline_millis: 5_000 }).await;
+    stage.ask(Command::StepMode { on: true }).await;
+    let state = stage.state();
+    assert_eq!(state.faults.len(), 3, "every clock stands still: {:?}", state.faults);
+    assert!(state.links.values().all(|link| link.condition == LinkCondition::Held));
+    let told = stage.account();
+    assert!(told.contains("began the step mode") && !told.contains("clocks stand still."));
+
+    // A write, a read and a lease see much more than their time pass, and nothing comes of it.
+    let handle = stage.lab.handle().clone();
+    let call = Call::Put { key: "step".into(), value: "one".into() };
+    let write = Command::Invoke { member: leader, call, deadline_millis: 60_000 };
+    let mut write = Box::pin(handle.submit(By::Call, write));
+    let call = Call::Get { key: "step".into(), serializable: false };
+    let read = Command::Invoke { member: one, call, deadline_millis: 60_000 };
+    let mut read = Box::pin(handle.submit(By::Call, read));
+    let append = |state: &LabState| {
+        let to_one = |message: &&lab_protocol::Message| {
+            message.kind == FrameKind::Append
+                && message.entries > 0
+                && message.link == link(leader, one)
+        };
+        state.held.values().find(to_one).map(|message| message.number)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while append(&stage.state()).is_none() || stage.state().held.len() < 3 {
+        let held = stage.state().held;
+        assert!(Instant::now() < deadline, "the write's messages: {held:?}, {}", stage.account());
+        tokio::select! {
+            done = &mut write => panic!("nobody can have acknowledged it: {done:?}"),
+            done = &mut read => panic!("nobody can have answered it: {done:?}"),
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+    }
+    // What the members told of themselves may be of just before.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let times = |state: &LabState| [leader, one, other].map(|member| time_of(state, member));
+    let before = stage.state();
+    stage.skip_to_now();
+    // Its members would give up after 5 s and two election timeouts, the lease after 3 s.
+    let passes = tokio::time::sleep(Duration::from_secs(9));
+    tokio::select! {
+        done = &mut write => panic!("it ended while time stood still: {done:?}"),
+        done = &mut read => panic!("it ended while time stood still: {done:?}"),
+        () = passes => {}
+    }
+    let after = stage.state();
+    assert_eq!(times(&after), times(&before));
+    assert_eq!(after.held.keys().collect::<Vec<_>>(), before.held.keys().collect::<Vec<_>>());
+    let leases = |state: &LabState| state.members[&leader].status.as_ref().map(|now| now.leases);
+    assert_eq!(leases(&after), Some(1), "no lease ends while time stands still");
+
+    // One tick is one tick, of the one to whom it was granted.
+    stage.ask(Command::GrantTicks { member: one, ticks: 1 }).await;
+    let (term, ticks) = time_of(&before, one);
+    stage.until("one tick", |state| time_of(state, one) == (term, ticks + 1)).await;
+    assert_eq!(time_of(&stage.state(), other), time_of(&before, other));
+    let beats = |state: &LabState| {
+        let beats = |message: &&lab_protocol::Message| message.kind == FrameKind::Heartbeat;
+        state.held.values().filter(beats).count()
+    };
+    let beaten = beats(&stage.state());
+    // A tick is a tenth of the time between two heartbeats.
+    stage.ask(Command::GrantTicks { member: leader, ticks: 10 }).await;
+    stage.until("a heartbeat for each follower", |state| beats(state) == beaten + 2).await;
+
+    // One append there and its answer back: a majority has the write, and it is acknowledged.
+    let number = append(&stage.state()).expect("it is held");
+    stage.ask(Command::Held { number, order: HeldOrder::Release }).await;
+    let answers = |state: &LabState| -> Vec<u64> {
+        let answer = |message: &&lab_protocol::Message| {
+            message.kind == FrameKind::AppendResponse && message.link == link(one, leader)
+        };
+        state.held.values().filter(answer).map(|message| message.number).collect()
+    };
+    stage.until("the answer", |state| !answers(state).is_empty()).await;
+    for number in answers(&stage.state()) {
+        stage.ask(Command::Held { number, order: HeldOrder::Release }).await;
+    }
+    tokio::time::timeout(PATIENCE, write).await.expect("acknowledged").expect("it is done");
+
+    stage.ask(Command::StepMode { on: false }).await;
+    tokio::time::timeout(PATIENCE, read).await.expect("answered").expect("it is done");
+    let state = stage.state();
+    assert!(state.faults.is_empty() && state.held.is_empty(), "{:?}", state.held);
+    stage.until("the end of the lease", |state| leases(state) == Some(0)).await;
+    stage.whole().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_majority_resigns_within_two_election_timeouts_of_its_own_ticks() {
+    let mut stage = Stage::new().await;
+    let (leader, one, other) = stage.whole().await;
+    for member in [leader, one, other] {
+        stage.ask(Command::Inject { fault: Fault::FrozenClock { member } }).await;
+    }
+    stage.skip_to_now();
+    // It hears nobody; what it says arrives.
+    for from in [one, other] {
+        stage.ask(Command::Cut { link: link(from, leader) }).await;
+    }
+    // However much time goes by: its clock stands still, and so does its office.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let leads = |state: &LabState| {
+        state.members[&leader].status.as_ref().is_some_and(|status| status.role == Role::Leader)
+    };
+    assert!(leads(&stage.state()), "{}", stage.account());
+    let tick_micros = stage.state().members[&leader].status.as_ref().map(|told| told.tick_micros);
+    let ticks = 400_000 / tick_micros.expect("it was heard");
+    for _ in 0..2 {
+        stage.ask(Command::GrantTicks { member: leader, ticks }).await;
+    }
+    stage.until("a leader that has resigned", |state| !leads(state)).await;
+    // No connection was lost over it, on neither end.
+    while let Some(numbered) = stage.heard.pop_front() {
+        let lost = |member| lost_a_peer(&numbered.event, member);
+        assert!(![leader, one, other].into_iter().any(lost), "{:?}", numbered.event);
+    }
+    stage.ask(Command::UndoFaults).await;
+    stage.whole().await;
+    stage.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timers_are_set_and_a_member_is_made_to_campaign() {
     let mut stage = Stage::new().await;

@@ -7,6 +7,7 @@ fn the_house_stands() {
         "lab_orchestrator",
         &[
             ("up", 5),
+            ("attach", 5),
             ("bench", 5),
             ("env", 5),
             ("doctor", 5),
@@ -17,6 +18,7 @@ fn the_house_stands() {
             ("handle", 3),
             ("replay", 3),
             ("record", 3),
+            ("report", 3),
             ("engine", 2),
             ("observer", 2),
             ("workload", 2),

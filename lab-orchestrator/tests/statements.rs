@@ -1,50 +1,86 @@
-//! Every statement of the guide has a row in the book, a scenario that covers it, and checks in it.
+//! Every statement of the guides has a check that covers it, no check covers too many, and the book
+//! names them as they are.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lab_orchestrator::drill::read_scenario;
 
-/// Statements of the guide "Disaster recovery" that can be seen happen.
-const STATEMENTS: u32 = 27;
+/// Statements of the guides "Disaster recovery" and "Failure modes".
+const STATEMENTS: [(char, u32); 2] = [('R', 27), ('F', 39)];
+
+/// Statements that one check may cover.
+const MOST_FOR_ONE: usize = 3;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The cells of the table's rows: id, statement, scenarios, checks.
-fn rows(page: &str) -> Vec<[String; 4]> {
-    let cells = |line: &str| -> Option<[String; 4]> {
-        let line = line.strip_prefix("| R")?.strip_suffix('|')?;
-        let cells: Vec<_> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
-        cells.try_into().ok()
-    };
-    page.lines().filter_map(cells).collect()
+/// Every scenario file, by its path below `scenarios` and without its ending, and what it covers:
+/// statement and check.
+fn scenarios() -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![repository().join("scenarios")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the repository has scenarios") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "toml") {
+                let (_, scenario) = read_scenario(&path).unwrap_or_else(|error| panic!("{error}"));
+                let below = path.strip_prefix(repository().join("scenarios")).expect("below");
+                let name = below.with_extension("").display().to_string();
+                all.insert(name, scenario.covers);
+            }
+        }
+    }
+    all
 }
 
-fn words(cell: &str) -> impl Iterator<Item = &str> {
-    cell.split(',').map(str::trim)
+fn statements() -> impl Iterator<Item = String> {
+    STATEMENTS.into_iter().flat_map(|(of, last)| (1..=last).map(move |at| format!("{of}{at}")))
 }
 
 #[test]
-fn each_has_a_scenario_and_checks_that_judge_it() {
+fn each_has_a_check_and_no_check_has_too_many() {
+    let scenarios = scenarios();
+    for statement in statements() {
+        let covered = scenarios.values().any(|covers| covers.contains_key(&statement));
+        assert!(covered, "no scenario covers {statement}");
+    }
+    for (name, covers) in &scenarios {
+        let mut by_check: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (statement, check) in covers {
+            by_check.entry(check).or_default().push(statement);
+        }
+        for (check, proves) in by_check {
+            assert!(proves.len() <= MOST_FOR_ONE, "{name}: `{check}` covers {proves:?}");
+        }
+    }
+}
+
+#[test]
+fn the_book_names_them_as_they_are() {
     let page = std::fs::read_to_string(repository().join("book/src/statements.md"));
-    let rows = rows(&page.expect("the book has the page"));
+    let page = page.expect("the book has the page");
+    let cells = |line: &str| -> Option<[String; 3]> {
+        let line = line.strip_prefix("| ")?.strip_suffix(" |")?;
+        let cells: Vec<_> = line.split(" | ").map(|cell| cell.trim().to_owned()).collect();
+        cells.try_into().ok()
+    };
+    let rows: Vec<_> = page.lines().filter_map(cells).filter(|[id, ..]| id != "id").collect();
     let ids: Vec<_> = rows.iter().map(|[id, ..]| id.clone()).collect();
-    let expected: Vec<_> = (1..=STATEMENTS).map(|number| number.to_string()).collect();
-    assert_eq!(ids, expected, "one row each, in order");
-    for [id, statement, scenarios, checks] in rows {
-        assert!(!statement.is_empty(), "R{id} says something");
-        let mut asked = BTreeSet::new();
-        for name in words(&scenarios) {
-            let file = repository().join("scenarios").join(format!("{name}.toml"));
-            let (_, scenario) = read_scenario(&file).unwrap_or_else(|error| panic!("{error}"));
-            let covered = scenario.covers.contains(&format!("R{id}"));
-            assert!(covered, "{name} covers R{id}: add it to its `covers`");
-            asked.extend(scenario.checks.names());
-        }
-        for check in words(&checks).filter(|check| *check != "steps") {
-            assert!(asked.contains(check), "{scenarios} for R{id}: none checks `{check}`");
-        }
+    assert_eq!(ids, statements().collect::<Vec<_>>(), "one row each, in order");
+    let scenarios = scenarios();
+    for [id, statement, judged_by] in rows {
+        assert!(!statement.is_empty(), "{id} says something");
+        let mut named: Vec<_> = judged_by.split("; ").map(str::to_owned).collect();
+        let covering = scenarios
+            .iter()
+            .filter_map(|(name, covers)| covers.get(&id).map(|check| format!("{name}: {check}")));
+        let mut covering: Vec<_> = covering.collect();
+        named.sort();
+        covering.sort();
+        assert_eq!(named, covering, "{id}");
     }
 }

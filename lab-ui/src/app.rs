@@ -22,10 +22,12 @@ use crate::{
         drill::Drill,
         faults::Faults,
         frames::{self, Frames, Gaze, Pointing},
+        lesson::Lesson,
         marks::told,
         right::Right,
         stage::Stage,
         states::NoSession,
+        step::Step,
         tape_bar::TapeBar,
         top::Top,
     },
@@ -197,6 +199,10 @@ impl Component for App {
                     connection={summary.connection} may_command={summary.may_command}
                     drawer={self.drawer} terminal={self.terminal} on_action={act.clone()} />
                 <aside class="left" aria-label="What to do">
+                    if let Some(lesson) = summary.lesson.clone() {
+                        <Lesson {lesson} members={members.clone()} closed={self.unheard()}
+                            on_action={act.clone()} />
+                    }
                     if let Some(drill) = summary.drill.clone() {
                         <Drill {drill} {closed} on_action={act.clone()} />
                     }
@@ -210,6 +216,10 @@ impl Component for App {
                     if self.deeds == Deeds::Break {
                         <Faults members={members.clone()} {selected} {closed}
                             active={summary.active.clone()} on_action={act.clone()} />
+                        if !summary.is_fogged() {
+                            <Step step={summary.step.clone()} workload={summary.workload.clone()}
+                                {closed} on_action={act.clone()} />
+                        }
                     }
                     if self.editing {
                         <PartitionEditor members={members.clone()} {leader} {closed}
@@ -309,8 +319,15 @@ impl App {
         self.store.borrow_mut().flights.still = asks(&window, STILL);
     }
 
-    /// Why no command is accepted now.
+    /// Why no command is accepted now but predictions.
     fn closed(&self) -> Option<&'static str> {
+        let lesson = self.summary.lesson.as_ref();
+        let asks = lesson.is_some_and(|lesson| lesson.guesses.is_none());
+        self.unheard().or(asks.then_some("the lesson asks first: predict, or skip"))
+    }
+
+    /// Why nothing that is asked reaches the lab.
+    fn unheard(&self) -> Option<&'static str> {
         match (self.summary.connection, self.summary.may_command) {
             (Connection::Live, true) => None,
             (Connection::Live, false) => Some("this is a recording: nothing can be changed"),
@@ -416,7 +433,11 @@ impl App {
     fn act(&mut self, action: Action) -> bool {
         match action {
             Action::Ask(command) => {
-                if let (None, Some(feed)) = (self.closed(), &self.feed) {
+                let closed = match command {
+                    Command::Predict { .. } => self.unheard(),
+                    _ => self.closed(),
+                };
+                if let (None, Some(feed)) = (closed, &self.feed) {
                     feed.ask(command);
                 }
                 false

@@ -7,6 +7,7 @@ use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement};
 
 use crate::scene::{
     Colour, Mark, Picture, Point, Theme,
+    geometry::{cos, sin},
     picture::{Align, Dash, Face, Look, Shape},
 };
 
@@ -149,7 +150,7 @@ impl Surface {
             Shape::Arc(centre, radius, from, to) => {
                 let start = (from - 0.25) * std::f32::consts::TAU;
                 let first =
-                    Point::new(centre.x + radius * start.cos(), centre.y + radius * start.sin());
+                    Point::new(centre.x + radius * cos(start), centre.y + radius * sin(start));
                 move_to(first);
                 self.arc(centre, radius, from - 0.25, to - 0.25);
             }
@@ -281,8 +282,8 @@ impl Surface {
                 (weight, size, "'JetBrains Mono', ui-monospace, monospace")
             }
         };
-        let size = f32::from(size.0) / 2.0;
-        self.context.set_font(intern(&format!("{weight} {size}px {family}")));
+        let (whole, half) = (size.0 / 2, size.0 % 2 * 5);
+        self.context.set_font(intern(&format!("{weight} {whole}.{half}px {family}")));
         self.last.face = Some(face);
     }
 

@@ -43,6 +43,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::api::{ClientError, Face};
+use crate::clock;
 use crate::config::{ETCD_CLUSTER_VERSION, ETCD_VERSION};
 use crate::kv::Store;
 use crate::metrics::Observed;
@@ -85,7 +86,7 @@ enum Sickness {
 /// Reads a key as a client would.
 async fn try_read(face: &Face, serializable: bool) -> Result<(), Sickness> {
     if !serializable {
-        match timeout(READ_TIMEOUT, face.handle.read_barrier()).await {
+        match clock::timeout(&*face.handle.clock, READ_TIMEOUT, face.handle.read_barrier()).await {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => {
                 return Err(Sickness::Range(ClientError::from(refusal).client_error().1));

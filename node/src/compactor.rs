@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use etcd_api::etcdserverpb::CompactionRequest;
 use node_protocol::Revision;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use crate::clock::sleep;
 use crate::config::Retention;
 use crate::handle::{Handle, Refusal};
 use crate::kv::{KvError, Op};
@@ -97,17 +97,20 @@ impl Compactor {
 
 /// Compacts as long as it is polled.
 pub async fn run(handle: Handle, retention: Retention) {
+    let clock = handle.clock.clone();
     while handle.glance().leader().is_none() || handle.read_barrier().await.is_err() {
-        sleep(LEADER_INTERVAL).await;
+        sleep(&*clock, LEADER_INTERVAL).await;
     }
     let mut compactor = Compactor::new(retention);
-    let begun = Instant::now();
-    let mut looks = interval(retention.between_looks());
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let begun = clock.now_micros();
+    let elapsed = || Duration::from_micros(clock.now_micros().saturating_sub(begun));
+    // The first look is at once.
+    let mut pause = Duration::ZERO;
     loop {
-        looks.tick().await;
+        sleep(&*clock, pause).await;
+        pause = retention.between_looks();
         let current = handle.store().revision();
-        let Some(revision) = compactor.look(begun.elapsed(), current) else { continue };
+        let Some(revision) = compactor.look(elapsed(), current) else { continue };
         let glance = handle.glance();
         if glance.leader() != Some(glance.member) {
             continue;
@@ -121,7 +124,7 @@ pub async fn run(handle: Handle, retention: Retention) {
                 continue;
             }
         }
-        compactor.compacted(begun.elapsed(), revision);
+        compactor.compacted(elapsed(), revision);
     }
 }
 

@@ -14,6 +14,7 @@ use node_protocol::{ClusterId, Index, MemberId, Status, Term};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::clock::{Clock, timeout};
 use crate::cluster::{Member, MemberChange, Membership};
 use crate::consensus::waiters::{Answer, Outcome, Waiters};
 use crate::inbox::Input;
@@ -115,6 +116,8 @@ pub struct Handle {
     pub(crate) status: watch::Receiver<Arc<Status>>,
     /// How long a request may wait here: 5 s and two election timeouts, as etcd.
     pub(crate) request_timeout: Duration,
+    /// By which it waits: a request does not time out while the member's time stands still.
+    pub(crate) clock: Arc<dyn Clock>,
     /// Planted bugs, in the training build.
     pub(crate) planted: Planted,
 }
@@ -151,7 +154,7 @@ impl Handle {
         self.inbox
             .try_send(Input::Propose { seq: ticket.seq() })
             .map_err(|error| refused(&error))?;
-        match tokio::time::timeout(self.request_timeout, answer).await {
+        match timeout(&*self.clock, self.request_timeout, answer).await {
             Ok(Ok(Outcome::Answered(answer))) => Ok(*answer),
             Ok(Ok(Outcome::Stopped) | Err(_)) => Err(Refusal::Stopped),
             Err(_) => Err(self.too_late(changes_before)),
@@ -163,7 +166,7 @@ impl Handle {
     pub async fn read_barrier(&self) -> Result<(), Refusal> {
         let (sender, answer) = oneshot::channel();
         self.inbox.try_send(Input::Read { answer: sender }).map_err(|error| refused(&error))?;
-        match tokio::time::timeout(self.request_timeout, answer).await {
+        match timeout(&*self.clock, self.request_timeout, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Refusal::Stopped),
             Err(_) => Err(Refusal::TimedOut),
@@ -179,7 +182,7 @@ impl Handle {
     pub async fn ask_leader(&self, ask: LeaseAsk) -> Result<LeaseAnswer, Refusal> {
         let (sender, answer) = oneshot::channel();
         self.inbox.try_send(Input::Ask { ask, answer: sender }).map_err(|error| refused(&error))?;
-        match tokio::time::timeout(self.request_timeout, answer).await {
+        match timeout(&*self.clock, self.request_timeout, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Refusal::Stopped),
             Err(_) => Err(Refusal::NoLeader),
@@ -208,7 +211,7 @@ impl Handle {
         self.inbox.try_send(Input::MoveLeader { to }).map_err(|error| refused(&error))?;
         let mut status = self.status.clone();
         let moved = status.wait_for(|status| status.leader == Some(to));
-        match tokio::time::timeout(self.request_timeout, moved).await {
+        match timeout(&*self.clock, self.request_timeout, moved).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(Refusal::Stopped),
             Err(_) => Err(Refusal::TimedOut),

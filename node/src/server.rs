@@ -28,7 +28,7 @@ use crate::alone::{self, AloneError, CutOff};
 use crate::api::{self, Dispatch, Face, LeaseIds, Limits};
 use crate::apply::{self, Apply};
 use crate::causes::with_causes;
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep};
 use crate::cluster::{InitialClusterError, Member, Membership, cluster_id};
 use crate::compactor;
 use crate::config::{Config, ETCD_VERSION, InitialState};
@@ -677,6 +677,7 @@ impl Assembly {
             glance,
             status: telemetry.status(),
             request_timeout: config.request_timeout(),
+            clock: clock.clone(),
             planted,
         };
         let threads = Threads {
@@ -690,8 +691,7 @@ impl Assembly {
             clock,
             tick_micros: u64::try_from(config.tick.as_micros()).unwrap_or(u64::MAX),
         };
-        let boot = metadata.boot;
-        let threads = Some(threads);
+        let (boot, threads) = (metadata.boot, Some(threads));
         Ok(Self {
             handle,
             telemetry,
@@ -763,7 +763,7 @@ async fn publish(handle: Handle, member: MemberId, name: String, client_urls: Ve
             }
             Err(error) => tracing::debug!(%error, "not published yet"),
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(&*handle.clock, Duration::from_millis(100)).await;
     }
 }
 

@@ -91,15 +91,18 @@ fn is_operation_of_the_cluster(command: &Command) -> bool {
         | Command::DamageMember { .. }
         | Command::LosePower { .. }
         | Command::CrashAt { .. }
+        | Command::StepMode { .. }
         | Command::Type { .. } => true,
         Command::SetWorkload { .. }
         | Command::SetWatches { .. }
+        | Command::SetMix { .. }
         | Command::SetBackups { .. }
         | Command::Put { .. }
         | Command::Get { .. }
         | Command::Invoke { .. }
         | Command::Hint
         | Command::FinishDrill
+        | Command::Predict { .. }
         | Command::ReadBack => false,
     }
 }

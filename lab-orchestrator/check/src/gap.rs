@@ -23,6 +23,8 @@ struct Gaps {
     /// Deadlines of single puts by what they write, and of the running workload, milliseconds.
     deadlines: HashMap<(String, String), u32>,
     workload_deadlines: Vec<(u64, u32)>,
+    /// The same of the running mix of errands.
+    mix_deadlines: Vec<(u64, u32)>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ impl Gaps {
                 self.gaps.clear();
                 self.deadlines.clear();
                 self.workload_deadlines.clear();
+                self.mix_deadlines.clear();
             }
             Event::Process { member, .. } => {
                 if let Some((leader, _)) = leader
@@ -74,6 +77,9 @@ impl Gaps {
             Event::WorkloadChanged { spec } => {
                 self.workload_deadlines.push((numbered.seq, spec.deadline_millis));
             }
+            Event::MixChanged { mix } => {
+                self.mix_deadlines.push((numbered.seq, mix.deadline_millis));
+            }
             _ => {}
         }
         let newest = self.cluster.elected().last();
@@ -90,7 +96,11 @@ impl Gaps {
             *self.deadlines.get(&(key.clone(), value.clone()))?
         } else {
             let seq = operation.invoked.seq;
-            let spec = self.workload_deadlines.iter().rev().find(|(since, _)| *since < seq)?;
+            let deadlines = match operation.client.is_mixed() {
+                true => &self.mix_deadlines,
+                false => &self.workload_deadlines,
+            };
+            let spec = deadlines.iter().rev().find(|(since, _)| *since < seq)?;
             spec.1
         };
         Some(operation.invoked.at_micros + u64::from(millis) * 1000)

@@ -13,12 +13,18 @@
 //!
 //! | file | judges |
 //! |---|---|
+//! | `judges` | all who judge a scenario together, and those that have to find a bug |
+//! | `expectations` | conditions of a scenario, and when they have to hold |
+//! | `phrase`, `tally` | what a condition means, from what was counted of the run |
 //! | `election` | one leader a term; the term stays |
 //! | `log_rules` | leaders only append; logs match |
 //! | `commit_rules` | later leaders have what is committed; nobody applies another entry |
 //! | `durable` | acknowledged writes are there at the end; all members hold the same |
 //! | `linear` | one order of all operations that agrees with real time |
 //! | `watch` | watches are told all they asked for, once, whole and in order |
+//! | `sets`, `lists` | what was added or appended is in every later read, and in one order |
+//! | `locks` | who has lost a lock cannot write under its guard |
+//! | `window` | checks that begin in the middle of a long run |
 //! | `clients` | reads, reconnections and load while members are dead |
 //! | `gap` | writes sent while nobody led |
 //! | `lease` | leases live their time |
@@ -29,6 +35,8 @@
 //! | `bootstrap` | what a failed bootstrap cost |
 //! | `score` | what a drill is worth |
 //! | `recovery` | what a recovery lost, whose the cluster is, whether it serves |
+//! | `measure` | what a lesson asks about, and what predictions are worth |
+//! | `untold` | what members do not tell, it calls unknown |
 //! | `backups` | a total loss costs what was written since the last good backup |
 //!
 //! Invariants: no I/O, no clock, no random source; the same events give the same words; memory
@@ -46,21 +54,32 @@ mod commit_rules;
 pub mod convergence;
 mod durable;
 mod election;
+mod expectations;
 mod gap;
 mod history;
+mod judges;
 mod lease;
 mod lineage;
 mod linear;
+mod lists;
+mod locks;
 mod log_rules;
 mod logs;
+mod measure;
 mod membership;
 mod partition;
+mod phrase;
 mod quorum;
 mod recovery;
 mod score;
 #[cfg(test)]
 mod script;
+mod sets;
+mod tally;
+mod untold;
+mod views;
 mod watch;
+mod window;
 
 pub use backups::BackupsBoundLoss;
 pub use bootstrap::BootstrapMeasured;
@@ -69,20 +88,30 @@ pub use commit_rules::{LeaderCompleteness, StateMachineSafety};
 pub use durable::{AckedNotLost, Converged, MembersEqual};
 pub use election::{ElectionSafety, NoTermChange};
 pub use gap::{ShortDeadlineEndsUnknown, WriteInElectionCompletes};
+pub use judges::Judges;
 pub use lease::{LeaseExtended, LeaseNotEarly};
 pub use linear::Linearizable;
+pub use lists::AppendOrder;
+pub use locks::LockFenced;
 pub use log_rules::{LeaderAppendOnly, LogMatching};
+pub use measure::Measures;
 pub use membership::{LeadershipHandedOver, Restarted, ToleranceKept, Voters};
 pub use partition::{MinorityLeaderLeavesOffice, MinorityTailTruncated};
+pub use phrase::{holds, measure};
 pub use quorum::{SerializableReadsAnswer, WritesStopWithoutQuorum};
 pub use recovery::{
     IdentityChanged, IdentityKept, LostWrites, NobodyEndedByItself, WatchesSee, WritesResumed,
 };
 pub use score::Scorer;
+pub use sets::SetComplete;
+pub use tally::{Mark, Names, Tally};
 pub use watch::WatchGuarantees;
+pub use window::{Enough, Prologue, checks_of_window};
 
 use lab_protocol::scenario::Scenario;
-use lab_protocol::{CheckResult, Judgement, Numbered, Verdict};
+use lab_protocol::{Account, CheckResult, Judgement, Numbered, Verdict};
+
+use untold::Untold;
 
 /// A judge that watches a run.
 pub trait Check {
@@ -94,7 +123,7 @@ pub trait Check {
 }
 
 /// The checks that a scenario asks for, in the order of [`lab_protocol::scenario::CHECK_NAMES`].
-pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
+fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
     let lab_protocol::scenario::Checks {
         election_safety,
         acked_not_lost,
@@ -131,10 +160,18 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
         tolerance_kept,
         leadership_handed_over,
         restarted,
+        set_complete,
+        append_order,
+        lock_fenced,
     } = &scenario.checks;
-    let election_timeout = scenario.cluster.election_timeout();
+    let scale = scenario.cluster.scale();
     let mut checks: Vec<Box<dyn Check>> = Vec::new();
-    let mut add = |check: Option<Box<dyn Check>>| checks.extend(check);
+    let mut add = |check: Option<Box<dyn Check>>| {
+        checks.extend(check.map(|check| {
+            let needs = needed(&check.verdict().check);
+            Box::new(Untold::new(check, needs)) as Box<dyn Check>
+        }));
+    };
     add(election_safety.map(|_| Box::new(ElectionSafety::default()) as _));
     add(acked_not_lost.map(|p| Box::new(AckedNotLost::new(p.at_least)) as _));
     add(linearizable.map(|p| Box::new(Linearizable::new(p.at_least)) as _));
@@ -155,7 +192,7 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
     add(writes_stop_without_quorum.map(|p| Box::new(WritesStopWithoutQuorum::new(p.at_least)) as _));
     add(serializable_reads_answer.map(|p| Box::new(SerializableReadsAnswer::new(p.at_least)) as _));
     add(minority_leader_leaves_office
-        .map(|p| Box::new(MinorityLeaderLeavesOffice::new(p.within, election_timeout)) as _));
+        .map(|p| Box::new(MinorityLeaderLeavesOffice::new(p.within, scale)) as _));
     add(minority_tail_truncated.map(|p| Box::new(MinorityTailTruncated::new(p.at_least)) as _));
     add(bootstrap_measured
         .map(|p| Box::new(BootstrapMeasured::new(p.repair_step, p.anew_step)) as _));
@@ -175,7 +212,29 @@ pub fn checks_of(scenario: &Scenario) -> Vec<Box<dyn Check>> {
     add(tolerance_kept.map(|p| Box::new(ToleranceKept::new(p.at_least)) as _));
     add(leadership_handed_over.map(|_| Box::new(LeadershipHandedOver::default()) as _));
     add(restarted.map(|p| Box::new(Restarted::new(p.since_step)) as _));
+    add(set_complete.map(|p| Box::new(SetComplete::new(p.at_least)) as _));
+    add(append_order.map(|p| Box::new(AppendOrder::new(p.at_least)) as _));
+    add(lock_fenced.map(|p| Box::new(LockFenced::new(p.at_least)) as _));
     checks
+}
+
+/// The account of the members that a check lives from, if it is not what clients see.
+fn needed(check: &str) -> Option<Account> {
+    match check {
+        "election_safety"
+        | "no_term_change"
+        | "write_in_election_completes"
+        | "short_deadline_ends_unknown"
+        | "minority_leader_leaves_office"
+        | "leadership_handed_over" => Some(Account::Elections),
+        "leader_append_only"
+        | "log_matching"
+        | "leader_completeness"
+        | "state_machine_safety"
+        | "minority_tail_truncated" => Some(Account::Log),
+        "backups_bound_loss" | "watches_see" => Some(Account::Restores),
+        _ => None,
+    }
 }
 
 /// Judges a whole run.
@@ -184,13 +243,11 @@ pub fn judge<'a>(
     scenario: &Scenario,
     events: impl IntoIterator<Item = &'a Numbered>,
 ) -> Verdict {
-    let mut checks = checks_of(scenario);
+    let mut judges = Judges::of(scenario);
     for event in events {
-        for check in &mut checks {
-            check.observe(event);
-        }
+        judges.observe(event);
     }
-    Verdict::of(name, checks.iter().map(|check| check.verdict()).collect())
+    judges.verdict(name)
 }
 
 /// What a check found, before it has a name.

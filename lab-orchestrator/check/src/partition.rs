@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lab_protocol::node_protocol::telemetry::Traced;
 use lab_protocol::node_protocol::{Index, Term, TraceEvent};
-use lab_protocol::scenario::Span;
+use lab_protocol::scenario::{Scale, Span};
 use lab_protocol::{CheckResult, Event, MemberNo, Numbered};
 
 use crate::cluster::Cluster;
@@ -67,17 +68,17 @@ impl Strandings {
 #[derive(Clone, Debug)]
 pub struct MinorityLeaderLeavesOffice {
     limit: Duration,
-    tick: Duration,
+    slack: Duration,
     strandings: Strandings,
 }
 
 impl MinorityLeaderLeavesOffice {
-    /// `within` counts from the cut; one heartbeat (a tenth of the election timeout) is added,
-    /// because a member's clock is its ticks.
-    pub fn new(within: Span, election_timeout: Duration) -> Self {
+    /// `within` counts from the cut; the time between two heartbeats is added, because a member's
+    /// clock is its ticks.
+    pub fn new(within: Span, scale: Scale) -> Self {
         Self {
-            limit: within.duration(election_timeout),
-            tick: election_timeout / 10,
+            limit: within.duration(scale),
+            slack: scale.heartbeat,
             strandings: Strandings::default(),
         }
     }
@@ -89,7 +90,7 @@ impl Check for MinorityLeaderLeavesOffice {
     }
 
     fn verdict(&self) -> CheckResult {
-        let limit = u64::try_from((self.limit + self.tick).as_micros()).unwrap_or(u64::MAX);
+        let limit = u64::try_from((self.limit + self.slack).as_micros()).unwrap_or(u64::MAX);
         let mut served = Vec::new();
         let mut open = None;
         let mut broken = None;
@@ -152,8 +153,8 @@ impl MinorityTailTruncated {
         }
     }
 
-    fn observe_trace(&mut self, member: MemberNo, event: &TraceEvent) {
-        match event {
+    fn observe_trace(&mut self, member: MemberNo, traced: &Traced) {
+        match &traced.event {
             TraceEvent::Appended { entries } => {
                 let Some(stranded) = self
                     .strandings
@@ -164,6 +165,10 @@ impl MinorityTailTruncated {
                 else {
                     return;
                 };
+                // It tells of what it did a little earlier: the others may have that.
+                if traced.at_micros <= stranded.since.at_micros {
+                    return;
+                }
                 let term = stranded.term;
                 let own = entries.iter().filter(|entry| entry.term == term);
                 self.tail.extend(own.map(|entry| (member, term, entry.index)));
@@ -188,7 +193,7 @@ impl Check for MinorityTailTruncated {
                 self.tail.clear();
                 self.truncated.clear();
             }
-            Event::Trace { member, traced } => self.observe_trace(*member, &traced.event),
+            Event::Trace { member, traced } => self.observe_trace(*member, traced),
             Event::Returned { op, .. } => {
                 let Some(operation) = self.history.get(*op) else { return };
                 let alone = self.strandings.all.iter().any(|stranded| {
@@ -243,11 +248,12 @@ mod tests {
     use crate::script::{Script, check};
     use lab_protocol::Judgement::{Invalid, Unknown, Valid};
     use lab_protocol::node_protocol::{Role, telemetry::EntryBrief};
+    use lab_protocol::scenario::ClusterWish;
     use lab_protocol::{Call, ClientNo, OpId};
 
     fn office() -> MinorityLeaderLeavesOffice {
-        let within = Span::ElectionTimeouts { tenths: 20 };
-        MinorityLeaderLeavesOffice::new(within, Duration::from_secs(1))
+        let within = "2ET".parse().expect("a time");
+        MinorityLeaderLeavesOffice::new(within, ClusterWish::default().scale())
     }
 
     fn leader_cut_off() -> Script {

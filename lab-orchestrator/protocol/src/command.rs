@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, Damage, Fault, HeldOrder, Link, LinkCondition, MemberFile, MemberNo};
+use crate::{
+    Call, Damage, Fault, Guess, HeldOrder, Link, LinkCondition, MemberFile, MemberNo, MixSpec,
+    gather,
+};
 
 /// One thing asked of the lab, by a click, a step of a scenario or a call.
 ///
@@ -103,6 +106,14 @@ pub enum Command {
     LosePower { member: MemberNo },
     /// Has a member's process end when it comes by a failpoint; the training program only.
     CrashAt { member: MemberNo, failpoint: String },
+    /// Replaces the running mix of errands; one without errands ends it.
+    SetMix { mix: MixSpec },
+    /// Begins or ends the step mode. In it every clock stands still and every link holds its
+    /// messages: the cluster does what it is granted, one tick and one message at a time. At its
+    /// end the held messages are delivered and the clocks go on. Cut and refused links stay so.
+    StepMode { on: bool },
+    /// Predicts what a lesson's run will do, one guess a question; then it runs.
+    Predict { guesses: Vec<Guess> },
 }
 
 /// Who refuses to hear whom: for each member the members whose messages do not reach it.
@@ -117,8 +128,7 @@ impl Grudge {
         };
         let mut grudge = BTreeMap::new();
         for &to in all {
-            let refused: BTreeSet<_> =
-                all.iter().copied().filter(|&from| !together(from, to)).collect();
+            let refused = gather::set(all.iter().copied().filter(|&from| !together(from, to)));
             if !refused.is_empty() {
                 grudge.insert(to, refused);
             }
@@ -154,41 +164,38 @@ impl Grudge {
     pub fn bridge(all: &[MemberNo], over: MemberNo) -> Self {
         let others: Vec<_> = all.iter().copied().filter(|member| *member != over).collect();
         let (left, right) = others.split_at(others.len() / 2);
-        let side = |half: &[MemberNo]| half.iter().copied().chain([over]).collect();
+        let side = |half: &[MemberNo]| gather::set(half.iter().copied().chain([over]));
         Self::groups(all, &[side(left), side(right)])
     }
 
     /// Nobody hears these.
     pub fn mute(all: &[MemberNo], these: &BTreeSet<MemberNo>) -> Self {
         let refused = |to: &MemberNo| -> BTreeSet<_> {
-            these.iter().copied().filter(|from| from != to).collect()
+            gather::set(these.iter().copied().filter(|from| from != to))
         };
-        Self(all.iter().map(|to| (*to, refused(to))).collect())
+        Self(gather::map(all.iter().map(|to| (*to, refused(to)))))
     }
 
     /// These hear nobody.
     pub fn deafen(all: &[MemberNo], these: &BTreeSet<MemberNo>) -> Self {
-        let everybody = |to: &MemberNo| all.iter().copied().filter(|from| from != to).collect();
-        Self(these.iter().map(|to| (*to, everybody(to))).collect())
+        let everybody = |to: &MemberNo| gather::set(all.iter().copied().filter(|from| from != to));
+        Self(gather::map(these.iter().map(|to| (*to, everybody(to)))))
     }
 
     fn where_heard(order: &[MemberNo], hears: impl Fn(usize, usize) -> bool) -> Self {
         let refused = |to: usize| -> BTreeSet<_> {
-            (0..order.len()).filter(|from| !hears(*from, to)).map(|from| order[from]).collect()
+            gather::set((0..order.len()).filter(|from| !hears(*from, to)).map(|from| order[from]))
         };
-        Self((0..order.len()).map(|to| (order[to], refused(to))).collect())
+        Self(gather::map((0..order.len()).map(|to| (order[to], refused(to)))))
     }
 
     /// The links that are cut, ascending.
     pub fn cuts(&self) -> Vec<Link> {
-        let mut cuts: Vec<_> = self
+        let refused = self
             .0
             .iter()
-            .flat_map(|(&to, refused)| refused.iter().map(move |&from| Link { from, to }))
-            .filter(|link| link.from != link.to)
-            .collect();
-        cuts.sort();
-        cuts
+            .flat_map(|(&to, refused)| refused.iter().map(move |&from| Link { from, to }));
+        gather::set(refused.filter(|link| link.from != link.to)).into_iter().collect()
     }
 }
 

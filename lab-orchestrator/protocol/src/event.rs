@@ -6,12 +6,10 @@ use node_protocol::{ClusterId, FrameKind, Index, MemberId, Status, Term, telemet
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, ClientNo, Command, Damage, DrillEvent, Fault, Link, LinkCondition, MemberFile, MemberNo,
-    OpId, Outcome, Score, Verdict, WatchId, WatchRequest, WatchResponse, WorkloadSpec,
+    Call, ClientNo, Command, Damage, DrillEvent, Fault, LessonEvent, Link, LinkCondition,
+    MemberFile, MemberNo, MixSpec, OpId, Outcome, Score, Verdict, WatchId, WatchRequest,
+    WatchResponse, WorkloadSpec,
 };
-
-/// The engine of a run without processes: a cluster in one thread, with made-up time.
-pub const SIMULATION: &str = "simulation";
 
 /// An event with its number and time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +52,7 @@ pub enum Event {
         seed: u64,
         /// Version of the lab.
         version: String,
-        /// The program the members run, such as `raft-node 0.1.0`, or [`SIMULATION`].
+        /// The program the members run, such as `raft-node 0.1.0`, or [`crate::SIMULATION`].
         engine: String,
         /// The cluster token.
         token: String,
@@ -170,6 +168,12 @@ pub enum Event {
     TimersSet { member: MemberNo, ticks: u32 },
     /// A member's file was damaged.
     FileDamaged { member: MemberNo, file: MemberFile, damage: Damage, path: String },
+    /// A scenario calls these members so from now on.
+    Named { name: String, members: Vec<MemberNo> },
+    /// Another mix of errands runs.
+    MixChanged { mix: MixSpec },
+    /// Something happened to a lesson that somebody takes.
+    Lesson(LessonEvent),
 }
 
 /// How a member's clocks were moved.

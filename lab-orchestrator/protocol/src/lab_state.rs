@@ -7,6 +7,7 @@
 
 pub mod backups;
 pub(crate) mod drill;
+pub(crate) mod lesson;
 pub mod recovery;
 pub mod story;
 pub mod tape;
@@ -20,10 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Event, Fate, Fault, Feed, Link, LinkCondition, LinkTraffic, MemberNo, MemberPlan, Message,
-    Numbered, Process, SnapshotFile, WorkloadSpec,
+    MixSpec, Numbered, Process, SnapshotFile, WorkloadSpec, gather,
 };
 use backups::Backups;
 use drill::DrillState;
+use lesson::LessonState;
 use recovery::Recovery;
 use story::Story;
 use tape::Tape;
@@ -79,6 +81,10 @@ pub struct LabState {
     pub client_links: BTreeMap<Link, LinkCondition>,
     /// The messages that links hold, by the fabric's numbers.
     pub held: BTreeMap<u64, Message>,
+    /// The mix of errands that runs.
+    pub mix: Option<MixSpec>,
+    /// The lesson that somebody takes, or has taken.
+    pub lesson: Option<LessonState>,
 }
 
 /// A fault that acts.
@@ -230,8 +236,10 @@ impl LabState {
             .map(|(&no, member)| (no, member))
     }
 
-    /// Takes over the configuration that the leader tells, else the member with the highest term.
+    /// Takes over the configuration that the leader tells, else the member that applied most.
     ///
+    /// Whoever is cut off and campaigns alone has a higher term than all others, where no pre-vote
+    /// keeps it from that, and knows the oldest configuration.
     /// A leader applies a change first; a removed member, and one that was cut off, know an older
     /// one. Where members of several clusters run, the cluster that has a leader is meant, else the
     /// one that most of them belong to.
@@ -247,13 +255,15 @@ impl LabState {
             let own = || told.iter().filter(|(of, _)| of == cluster);
             (own().any(|(_, status)| status.role == Role::Leader), own().count())
         });
-        let told = told
-            .into_iter()
-            .filter(|(cluster, _)| Some(*cluster) == present)
-            .max_by_key(|(_, status)| (status.term, status.role == Role::Leader, status.applied));
+        let told = told.into_iter().filter(|(cluster, _)| Some(*cluster) == present).max_by_key(
+            |(_, status)| {
+                let office = (status.role == Role::Leader).then_some(status.term);
+                (office, status.applied, status.term)
+            },
+        );
         let Some((cluster, status)) = told else { return };
-        let voters = status.voters.iter().copied().collect();
-        let learners = status.learners.iter().copied().collect();
+        let voters = gather::set(status.voters.iter().copied());
+        let learners = gather::set(status.learners.iter().copied());
         self.configuration = Configuration { cluster, voters, learners };
         for member in self.members.values_mut() {
             member.standing = match member.id {
@@ -270,6 +280,7 @@ impl LabState {
     fn fold(&mut self, at_micros: u64, event: &Event) {
         self.terminal.observe(at_micros, event);
         DrillState::observe(&mut self.drill, at_micros, event);
+        LessonState::observe(&mut self.lesson, at_micros, event);
         self.recovery.observe(at_micros, event, &self.terminal);
         match event {
             Event::RunStarted { run, seed, engine, token, members, .. } => {
@@ -363,6 +374,7 @@ impl LabState {
                 }
             }
             Event::WorkloadChanged { spec } => self.workload = Some(spec.clone()),
+            Event::MixChanged { mix } => self.mix = Some(mix.clone()),
             Event::Restored { cluster, revision, .. } => {
                 // A new cluster counts on from there; what the old one told is told no more.
                 if !self.restored.contains_key(cluster) {
@@ -376,6 +388,7 @@ impl LabState {
             | Event::AnsweredBy { .. }
             | Event::Scored(_)
             | Event::Drill(_)
+            | Event::Lesson(_)
             | Event::Said(_)
             | Event::Asked { .. }
             | Event::Done { .. }
@@ -384,6 +397,7 @@ impl LabState {
             | Event::LinkReset { .. }
             | Event::ClockMoved { .. }
             | Event::TimersSet { .. }
+            | Event::Named { .. }
             | Event::FileDamaged { .. }
             | Event::Invoked { .. }
             | Event::Returned { .. }
@@ -536,6 +550,11 @@ mod tests {
         assert_eq!(standings(&state), [Voter, Voter, Voter, Learner]);
         assert_eq!(state.configuration.voters.len(), 3);
         begins(&mut state, 4);
+        says(&mut state, 1, (Leader, 2), (&[1, 2, 3, 4], &[]));
+        assert_eq!(standings(&state), [Voter; 4]);
+
+        // Cut off, and without pre-vote, it campaigns alone.
+        says(&mut state, 3, (Role::Candidate, 9), three);
         says(&mut state, 1, (Leader, 2), (&[1, 2, 3, 4], &[]));
         assert_eq!(standings(&state), [Voter; 4]);
 

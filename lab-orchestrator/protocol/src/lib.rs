@@ -15,9 +15,13 @@
 
 mod command;
 mod drill;
+mod engine;
 mod event;
 mod fault;
+pub mod gather;
 mod lab_state;
+mod lesson;
+pub mod mix;
 mod operation;
 pub mod recording;
 pub mod scenario;
@@ -30,16 +34,20 @@ pub use node_protocol;
 
 pub use command::{Command, Grudge, WorkloadSpec};
 pub use drill::{DrillBrief, DrillEvent, Goal};
+pub use engine::{Account, EngineKind, SIMULATION};
 pub use event::{
     Backup, BackupVerdict, By, ClockMove, CommandId, Ended, Event, Fate, Feed, Integrity,
-    LinkTraffic, LostWhy, MemberPlan, Message, Numbered, Process, ReadBack, SIMULATION, Said,
-    SnapshotFile,
+    LinkTraffic, LostWhy, MemberPlan, Message, Numbered, Process, ReadBack, Said, SnapshotFile,
 };
 pub use fault::{Damage, Fault, FaultPlace, HeldOrder, Kinds, LinkCondition, Mangling, MemberFile};
 pub use lab_state::{
     ActiveFault, Applied, Configuration, LabState, LinkState, MemberState, Standing, backups,
-    drill::DrillState, recovery, story, tape, terminal,
+    drill::DrillState, lesson::LessonState, recovery, story, tape, terminal,
 };
+pub use lesson::{
+    Grade, Guess, LessonBrief, LessonEvent, Prediction, Question, QuestionKind, Reveal, Revealed,
+};
+pub use mix::{Endpoints, MixSpec, Shares};
 pub use operation::{Answer, Call, ClientNo, OpId, Outcome};
 pub use socket::{ClientFrame, DecodeError, LAB_PROTOCOL_VERSION, ServerFrame};
 pub use transaction::{

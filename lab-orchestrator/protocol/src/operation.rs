@@ -23,8 +23,19 @@ impl ClientNo {
     /// another; the workload's clients count from 1.
     pub const FIRST_PINNED: u32 = 900;
 
+    /// Clients from this number on run errands of a mix.
+    pub const FIRST_MIXED: u32 = 500;
+
+    /// Clients from this number on watch as errands of a mix.
+    pub const FIRST_MIXED_WATCHING: u32 = 850;
+
     /// Clients from this number on watch, and ask nothing else.
     pub const FIRST_WATCHING: u32 = 800;
+
+    /// Whether it runs errands of a mix.
+    pub fn is_mixed(self) -> bool {
+        (Self::FIRST_MIXED..Self::FIRST_WATCHING).contains(&self.0)
+    }
 
     /// Whether it never turns to another member.
     pub fn is_pinned(self) -> bool {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Command, LabState, Numbered};
 
 /// The version of these types; another one makes the page reload itself.
-pub const LAB_PROTOCOL_VERSION: u32 = 5;
+pub const LAB_PROTOCOL_VERSION: u32 = 6;
 
 /// What the lab sends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

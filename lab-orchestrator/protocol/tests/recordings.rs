@@ -309,6 +309,7 @@ fn later() -> Vec<Event> {
     ]
     .into_iter()
     .chain(faults())
+    .chain(lessons())
     .collect()
 }
 
@@ -376,8 +377,62 @@ fn faults() -> Vec<Event> {
         asked(Command::DamageMember { member, file, damage }),
         asked(Command::LosePower { member }),
         asked(Command::CrashAt { member, failpoint: "f".into() }),
+        Event::Named { name: "n".into(), members: vec![member, member] },
     ];
-    began.into_iter().chain(rest).collect()
+    began.into_iter().chain(rest).chain(mixes()).collect()
+}
+
+/// What came with mixes of errands.
+fn mixes() -> Vec<Event> {
+    let mix = |endpoints| MixSpec { rate: 300, endpoints, ..MixSpec::default() };
+    let asked =
+        |mix| Event::Asked { id: CommandId(1), by: By::Page, command: Command::SetMix { mix } };
+    vec![
+        asked(mix(Endpoints::All)),
+        Event::MixChanged { mix: mix(Endpoints::OneEach) },
+        Event::MixChanged { mix: mix(Endpoints::These([M1, M2].into())) },
+    ]
+}
+
+/// What came with the step mode and with lessons.
+fn lessons() -> Vec<Event> {
+    let asked = |command| Event::Asked { id: CommandId(1), by: By::Page, command };
+    let lesson = Event::Lesson;
+    let question = |kind| Question { id: "i".into(), ask: "a".into(), kind };
+    let questions = vec![
+        question(QuestionKind::Choice(vec!["c".into()])),
+        question(QuestionKind::Number("u".into())),
+        question(QuestionKind::Member),
+    ];
+    let guess = |prediction| Guess { prediction, confidence_percent: 50 };
+    let guesses = vec![
+        guess(Prediction::Choice(0)),
+        guess(Prediction::Thousandths(1_500)),
+        guess(Prediction::Member(Some(M1))),
+        guess(Prediction::Skipped),
+    ];
+    let grades = [Grade::Right, Grade::Close, Grade::Wrong, Grade::Skipped, Grade::Unknown];
+    let revealed = |grade| Revealed {
+        id: "i".into(),
+        guess: guesses[0],
+        was: Some(Prediction::Choice(0)),
+        because: "b".into(),
+        evidence: vec![300],
+        grade,
+    };
+    let answers = grades.map(revealed).to_vec();
+    let reveal = Reveal { answers, explain: "e".into(), misconception: "m".into() };
+    vec![
+        asked(Command::StepMode { on: true }),
+        asked(Command::Predict { guesses: guesses.clone() }),
+        lesson(LessonEvent::Opened(Box::new(LessonBrief {
+            title: "t".into(),
+            hook: "h".into(),
+            questions,
+        }))),
+        lesson(LessonEvent::Began),
+        lesson(LessonEvent::Revealed(Box::new(reveal))),
+    ]
 }
 
 #[test]

@@ -9,7 +9,6 @@ use clap::Args;
 use lab_check::{AckedNotLost, Check, ElectionSafety, Linearizable, MembersEqual};
 use lab_protocol::scenario::Condition;
 use lab_protocol::{Command, Judgement, MemberNo, Verdict, WorkloadSpec};
-use rand::Rng;
 
 use super::perform::{Signalled, draw_seed, signalled};
 use super::report::{print_verdict, wants_json};
@@ -87,7 +86,7 @@ async fn rounds(
         Box::new(Linearizable::new(LOADED)),
         Box::new(MembersEqual::default()),
     ];
-    let mut runner = Runner::new(lab.handle().clone(), checks, seed, say);
+    let mut runner = Runner::new(lab.handle().clone(), checks.into(), seed, say);
     settle(runner.wait_for(&Condition::AllAgree, RECOVER).await).context("form the cluster")?;
     for number in 1..=args.rounds {
         let line = match round(&mut runner, args).await {
@@ -122,7 +121,7 @@ async fn round(runner: &mut Runner<'_>, args: &CrashAllArgs) -> Result<String, T
     };
     runner.submit(Command::SetWorkload { spec }).await?;
     runner.wait_for(&Condition::Acked(LOADED), RECOVER).await?;
-    let moment = Duration::from_millis(runner.draws.random_range(0..400));
+    let moment = Duration::from_millis(runner.draws.below(400) as u64);
     runner.follow_until(tokio::time::Instant::now() + moment, |_| false).await?;
 
     let all: BTreeSet<_> = (1..=args.members).map(MemberNo).collect();

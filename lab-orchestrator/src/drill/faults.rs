@@ -1,25 +1,19 @@
 //! What the sentences of faults ask of the lab.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use lab_protocol::scenario::{FaultVerb, LinkWord, Named, Shape, Target};
+use lab_protocol::scenario::{FaultVerb, LinkWord, Named, Shape, Span, Target};
 use lab_protocol::{Command, Fault, Grudge, HeldOrder, Kinds, Link, LinkCondition, MemberNo};
-use rand::seq::SliceRandom as _;
 
 use super::runner::{Runner, Trouble};
-use super::verbs::millis;
 
 type Members = BTreeSet<MemberNo>;
 
 impl Runner<'_> {
     /// Carries a sentence of a fault out.
-    pub(super) async fn fault(
-        &mut self,
-        verb: &FaultVerb,
-        election_timeout: Duration,
-    ) -> Result<(), Trouble> {
-        let span = |span| millis(span, election_timeout);
+    pub(super) async fn fault(&mut self, verb: &FaultVerb) -> Result<(), Trouble> {
+        let scale = self.seen.tally.scale;
+        let span = |span: Span| span.millis(scale);
         match verb {
             FaultVerb::Hold { link } => self.condition(link, LinkCondition::Held).await,
             FaultVerb::Refuse { link } => self.condition(link, LinkCondition::Refused).await,
@@ -124,7 +118,8 @@ impl Runner<'_> {
     /// Takes off whatever acts at these members.
     async fn lift(&mut self, target: &Target) -> Result<(), Trouble> {
         let members = self.find(target, &Members::new())?;
-        let faults: Vec<_> = self.seen.state.faults.iter().map(|active| active.fault).collect();
+        let faults: Vec<_> =
+            self.seen.tally.state.faults.iter().map(|active| active.fault).collect();
         let of_them =
             |fault: &Fault| fault.member().is_some_and(|member| members.contains(&member));
         let faults: Vec<_> = faults.into_iter().filter(of_them).collect();
@@ -138,10 +133,10 @@ impl Runner<'_> {
     }
 
     async fn shape(&mut self, shape: &Shape) -> Result<(), Trouble> {
-        let mut all: Vec<_> = self.seen.state.taking_part().map(|(no, _)| no).collect();
+        let mut all: Vec<_> = self.seen.tally.state.taking_part().map(|(no, _)| no).collect();
         let grudge = match shape {
             Shape::Halves => {
-                all.shuffle(&mut self.draws);
+                all = self.draws.shuffled(&all.into_iter().collect());
                 let (left, right) = all.split_at(all.len() / 2);
                 let sides = [left, right].map(|side| side.iter().copied().collect());
                 Grudge::groups(&all, &sides)
@@ -173,6 +168,7 @@ impl Runner<'_> {
         self.catch_up()?;
         let meant = self
             .seen
+            .tally
             .state
             .held
             .values()

@@ -1,14 +1,16 @@
 //! Scenario files: TOML to a checked [`Scenario`], or a line, a column and what is allowed.
 
+mod expected;
+mod lint;
+mod names;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use lab_protocol::MemberNo;
-use lab_protocol::scenario::{
-    Action, ClusterWish, Condition, Drill, FaultVerb, LinkWord, MemberVerb, Scenario, Shape, Span,
-    Step, Target, Verb, nearest,
-};
+use lab_protocol::scenario::{Action, Drill, Scenario, Span, Step, Target, Verb, nearest};
+
+use names::Names;
 
 /// A scenario file cannot be performed.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +58,19 @@ impl fmt::Display for Place {
 pub fn read_scenario(path: &Path) -> Result<(String, Scenario), FileError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| FileError::Unreadable { path: path.to_owned(), source })?;
-    let scenario = parse(path, &text)?;
+    let (scenario, _) = parse(path, &text)?;
     let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     Ok((name, scenario))
 }
 
-fn parse(path: &Path, text: &str) -> Result<Scenario, FileError> {
+/// What is allowed in a scenario file and odd all the same: where, and why.
+pub(super) fn odd_in_scenario(path: &Path) -> Result<Vec<(Place, String)>, FileError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| FileError::Unreadable { path: path.to_owned(), source })?;
+    parse(path, &text).map(|(_, odd)| odd)
+}
+
+fn parse(path: &Path, text: &str) -> Result<(Scenario, Vec<(Place, String)>), FileError> {
     let wrong = |offset: Option<usize>, message: String| FileError::Wrong {
         place: place(path, text, offset),
         message,
@@ -72,7 +81,14 @@ fn parse(path: &Path, text: &str) -> Result<Scenario, FileError> {
         wrong(start.map(|start| sentence(text, start, &message).unwrap_or(start)), message)
     })?;
     match complaint(&scenario) {
-        None => Ok(scenario),
+        None => {
+            let odd = lint::lints(&scenario).into_iter().map(|lint| {
+                let message = format!("{} [{}]", lint.why, lint.kind);
+                (place(path, text, find(text, &lint.words)), message)
+            });
+            let odd = odd.collect();
+            Ok((scenario, odd))
+        }
         Some((words, message)) => Err(wrong(find(text, &words), message)),
     }
 }
@@ -116,6 +132,20 @@ fn find(text: &str, words: &str) -> Option<usize> {
 
 /// What the shape cannot say: words that do not fit together. The words it is about, and why.
 fn complaint(scenario: &Scenario) -> Option<(String, String)> {
+    if let Some(kind) = scenario.allow.iter().find(|kind| !lint::KINDS.contains(&kind.as_str())) {
+        let why = format!("`{kind}` is no kind of lint; they are {}", lint::KINDS.join(", "));
+        return Some((kind.clone(), why));
+    }
+    expected::twins(scenario).iter().find_map(of_twin).or_else(|| {
+        // Names of all twins are known to all.
+        let mut names = Names::new(&scenario.cluster);
+        complaint_of_steps(&scenario.steps, &mut names);
+        expected::complaint(scenario, &names)
+    })
+}
+
+/// What is wrong with one twin.
+fn of_twin(scenario: &Scenario) -> Option<(String, String)> {
     let cluster = &scenario.cluster;
     let about = |words: &str, why: String| Some((words.to_owned(), why));
     if !(1..=9).contains(&cluster.members) {
@@ -128,14 +158,21 @@ fn complaint(scenario: &Scenario) -> Option<(String, String)> {
             return about(field, format!("`{field}` is a fixed time from 1ms to 50s"));
         }
     }
+    if !matches!(cluster.round_trip, Span::Millis(0..=10_000)) {
+        return about("round_trip", "`round_trip` is a fixed time of at most 10s".into());
+    }
+    if scenario.level.is_some_and(|level| !(1..=4).contains(&level)) {
+        return about("level", "a level is 1, 2, 3 or 4".into());
+    }
     if scenario.steps.is_empty() {
         return about("step", "a scenario has at least one [[step]]".into());
     }
-    if scenario.checks.names().is_empty() {
+    if scenario.checks.names().is_empty() && scenario.expectations.is_empty() {
         return about(
             "[checks]",
             format!(
-                "a scenario that checks nothing proves nothing; checks are {}",
+                "a scenario that checks nothing proves nothing; write [[expect]], or [checks]: \
+                 {}",
                 lab_protocol::scenario::CHECK_NAMES.join(", ")
             ),
         );
@@ -163,6 +200,10 @@ fn complaint(scenario: &Scenario) -> Option<(String, String)> {
     let checks = scenario.checks.names();
     let of_drill = |drill| of_drill(drill, &checks, &names);
     if let Some(complaint) = scenario.drill.as_ref().and_then(of_drill) {
+        return Some(complaint);
+    }
+    let learn = scenario.learn.as_ref();
+    if let Some(complaint) = learn.and_then(|learn| learn.complaint(scenario.steps.len())) {
         return Some(complaint);
     }
     let voters = scenario.checks.voters.iter();
@@ -223,17 +264,43 @@ fn of_drill(drill: &Drill, checks: &[&str], names: &Names) -> Option<(String, St
 fn complaint_of_steps(steps: &[Step], names: &mut Names) -> Option<(String, String)> {
     let about = |words: &str, why: String| Some((words.to_owned(), why));
     for step in steps {
-        for action in step.actions.iter().chain(step.one_of.iter().flatten()) {
-            if let Err(why) = names.action(action) {
-                return about(action.text(), why);
-            }
-        }
-        if let Some(condition) = &step.wait_until
+        let lists = step.one_of.iter().chain(&step.together).flatten();
+        let mix = step.mix.iter().flat_map(|mix| &mix.of);
+        if let Some(condition) = &step.when
             && let Err(why) = names.condition(condition)
         {
             return about(&condition.to_string(), why);
         }
-        let does = !step.actions.is_empty() || !step.one_of.is_empty();
+        for action in step.actions.iter().chain(lists).chain(mix) {
+            if let Err(why) = names.action(action) {
+                return about(action.text(), why);
+            }
+        }
+        for condition in step.wait_until.iter().chain(&step.until) {
+            if let Err(why) = names.condition(condition) {
+                return about(&condition.to_string(), why);
+            }
+        }
+        if let Some(mix) = &step.mix {
+            let waits =
+                |action: &&Action| matches!(action.verb(), Verb::Wait(_) | Verb::WaitUntil { .. });
+            if let Some(action) = mix.of.iter().find(waits) {
+                return about(action.text(), "a mix waits by itself; say `every`".into());
+            }
+            if mix.of.is_empty() {
+                return about("mix", "a mix draws from one sentence at least".into());
+            }
+        }
+        if step.repeat == Some(0) || step.repeat.is_some_and(|times| times > 1_000) {
+            return about("repeat", "a step is gone through 1 to 1000 times".into());
+        }
+        if step.until.is_some() && step.repeat.is_none() {
+            return about(&step.say, "`until` ends a `repeat`; say how often at most".into());
+        }
+        let does = !step.actions.is_empty()
+            || !step.one_of.is_empty()
+            || !step.together.is_empty()
+            || step.mix.is_some();
         if !does && step.wait_until.is_none() && step.hold.is_none() {
             return about(
                 &step.say,
@@ -243,238 +310,6 @@ fn complaint_of_steps(steps: &[Step], names: &mut Names) -> Option<(String, Stri
         }
     }
     None
-}
-
-/// The number of the member that a line starts: `raft-node --name m4 …`.
-fn started(line: &str) -> Option<u8> {
-    let words = line.strip_prefix("raft-node ")?;
-    let name = words.split_once("--name")?.1.trim_start_matches(['=', ' ']);
-    let name = name.split_whitespace().next()?;
-    name.strip_prefix('m')?.parse().ok()
-}
-
-/// The names a scenario has given so far.
-#[derive(Clone)]
-struct Names {
-    members: u8,
-    targets: BTreeSet<String>,
-    leases: BTreeSet<String>,
-    zones: BTreeSet<String>,
-    /// The members are of the training program.
-    training: bool,
-}
-
-impl Names {
-    fn new(cluster: &ClusterWish) -> Self {
-        Self {
-            members: cluster.members,
-            targets: BTreeSet::new(),
-            leases: BTreeSet::new(),
-            zones: cluster.zones.keys().cloned().collect(),
-            training: cluster.training || cluster.bug.is_some(),
-        }
-    }
-
-    fn known(&self, target: &Target, in_partition: bool) -> Result<(), String> {
-        match target {
-            Target::Member(MemberNo(number)) if *number > self.members => {
-                Err(format!("{target} is not a member; this cluster has m1 to m{}", self.members))
-            }
-            Target::Named(name) if !self.targets.contains(name) => Err(format!(
-                "nothing is named `{name}` yet; an earlier action names members with `as {name}`"
-            )),
-            Target::Rest if !in_partition => {
-                Err("`rest` is what a partition's other groups leave; name the members".into())
-            }
-            Target::Member(_)
-            | Target::All
-            | Target::Leader
-            | Target::Followers
-            | Target::AFollower
-            | Target::Minority { .. }
-            | Target::Majority { .. }
-            | Target::Running
-            | Target::Learners
-            | Target::Freshest
-            | Target::MostBehind
-            | Target::Rest
-            | Target::Named(_) => Ok(()),
-            Target::Clients => Err("`clients` stands at an end of a link only".into()),
-            Target::Zone(name) if self.zones.contains(name) => Ok(()),
-            Target::Zone(name) => {
-                let zones: Vec<_> = self.zones.iter().cloned().collect();
-                Err(format!("there is no zone `{name}`; zones are [{}]", zones.join(", ")))
-            }
-            Target::Several(parts) => {
-                parts.iter().try_for_each(|part| self.known(part, in_partition))
-            }
-            Target::Without(these, without) => {
-                self.known(these, in_partition)?;
-                self.known(without, in_partition)
-            }
-        }
-    }
-
-    fn named(&mut self, target: &Target, name: Option<&String>) -> Result<(), String> {
-        self.known(target, false)?;
-        self.targets.extend(name.cloned());
-        Ok(())
-    }
-
-    fn action(&mut self, action: &Action) -> Result<(), String> {
-        self.verb(action.verb())
-    }
-
-    fn link(&self, link: &LinkWord) -> Result<(), String> {
-        let known = |end: &Target| match end {
-            Target::Clients => Ok(()),
-            end => self.known(end, false),
-        };
-        known(&link.from)?;
-        known(&link.to)
-    }
-
-    fn fault(&mut self, fault: &FaultVerb) -> Result<(), String> {
-        match fault {
-            FaultVerb::Hold { link }
-            | FaultVerb::Refuse { link }
-            | FaultVerb::HalfOpen { link }
-            | FaultVerb::Throttle { link, .. }
-            | FaultVerb::Mangle { link, .. }
-            | FaultVerb::Flap { link, .. }
-            | FaultVerb::Reset { link }
-            | FaultVerb::HeldMessages { link, .. } => self.link(link),
-            FaultVerb::Shape(shape) => match shape {
-                Shape::Halves | Shape::Ring | Shape::Chain => Ok(()),
-                Shape::Bridge { over: target }
-                | Shape::Star { around: target }
-                | Shape::Mute { target }
-                | Shape::Deafen { target } => self.known(target, false),
-            },
-            FaultVerb::LosePower { .. } | FaultVerb::CrashAt { .. } if !self.training => {
-                Err("only the training program's disk loses its power, and only it ends at a \
-                 failpoint; ask for it: [cluster] training = true"
-                    .into())
-            }
-            FaultVerb::Starve { who, .. }
-            | FaultVerb::KeepRestarting { who, .. }
-            | FaultVerb::SlowDisk { who, .. }
-            | FaultVerb::StickDisk { who }
-            | FaultVerb::FailDisk { who }
-            | FaultVerb::FillDisk { who }
-            | FaultVerb::LockDisk { who }
-            | FaultVerb::DriftClock { who, .. }
-            | FaultVerb::FreezeClock { who }
-            | FaultVerb::JumpClock { who, .. }
-            | FaultVerb::LosePower { who }
-            | FaultVerb::CrashAt { who, .. } => self.named(&who.0, who.1.as_ref()),
-            FaultVerb::Tick { target, .. }
-            | FaultVerb::Campaign { target }
-            | FaultVerb::Lift { target }
-            | FaultVerb::DamageFile { target, .. } => self.known(target, false),
-            FaultVerb::Timers { .. } => Ok(()),
-        }
-    }
-
-    fn verb(&mut self, verb: &Verb) -> Result<(), String> {
-        match verb {
-            Verb::Crash { target, name }
-            | Verb::Stop { target, name }
-            | Verb::Pause { target, name }
-            | Verb::Resume { target, name }
-            | Verb::Restart { target, name }
-            | Verb::Wipe { target, name }
-            | Verb::Isolate { target, name } => self.named(target, name.as_ref()),
-            Verb::Cut { link } | Verb::Heal { link } | Verb::Delay { link, .. } => self.link(link),
-            Verb::For { verb, .. } => self.verb(verb),
-            Verb::Fault(fault) => self.fault(fault),
-            Verb::Partition { groups } => groups.iter().try_for_each(|(target, name)| {
-                self.known(target, true)?;
-                self.targets.extend(name.clone());
-                Ok(())
-            }),
-            Verb::Token { target, .. } | Verb::Put { target, .. } | Verb::Read { target, .. } => {
-                self.known(target, false)
-            }
-            Verb::LeaseGrant { target, name, .. } => {
-                self.leases.insert(name.clone());
-                self.known(target, false)
-            }
-            Verb::LeaseTimeToLive { name, target } => {
-                if !self.leases.contains(name) {
-                    return Err(format!("no lease is named `{name}` yet"));
-                }
-                self.known(target, false)
-            }
-            Verb::Members { change, in_vain } => match change {
-                MemberVerb::Add { name, .. } => {
-                    if !in_vain {
-                        self.members += 1;
-                    }
-                    self.targets.extend(name.clone());
-                    Ok(())
-                }
-                MemberVerb::Remove { target, name } => self.named(target, name.as_ref()),
-                MemberVerb::Promote { target } | MemberVerb::TransferLeadership { to: target } => {
-                    self.known(target, false)
-                }
-            },
-            Verb::Type { line, .. } => {
-                self.members = self.members.max(started(line).unwrap_or(0));
-                Ok(())
-            }
-            Verb::UndoFaults
-            | Verb::StartOver
-            | Verb::ReadBack
-            | Verb::Workload { .. }
-            | Verb::Backups(_)
-            | Verb::Damage { .. } => Ok(()),
-        }
-    }
-
-    fn condition(&self, condition: &Condition) -> Result<(), String> {
-        match condition {
-            Condition::Lead(target)
-            | Condition::Resigned(target)
-            | Condition::Up(target)
-            | Condition::Down(target)
-            | Condition::Lost(target)
-            | Condition::Voter(target)
-            | Condition::Learner(target)
-            | Condition::Removed(target)
-            | Condition::InSync(target) => match target {
-                Target::Member(_) | Target::Named(_) | Target::All => self.known(target, false),
-                Target::Leader
-                | Target::Followers
-                | Target::AFollower
-                | Target::Minority { .. }
-                | Target::Majority { .. }
-                | Target::Running
-                | Target::Clients
-                | Target::Learners
-                | Target::Freshest
-                | Target::MostBehind
-                | Target::Zone(_)
-                | Target::Several(_)
-                | Target::Without(..)
-                | Target::Rest => Err(format!(
-                    "`{target}` may be somebody else at every look; wait for members by number, \
-                     by a name given with `as`, or for `all`"
-                )),
-            },
-            Condition::Leader
-            | Condition::NewLeader
-            | Condition::NoLeader
-            | Condition::AllAgree
-            | Condition::Converged
-            | Condition::Voters(_)
-            | Condition::Acked(_)
-            | Condition::Backups(_)
-            | Condition::DamagedBackup
-            | Condition::TotalLoss
-            | Condition::Answered => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -501,7 +336,10 @@ acked_not_lost = { at_least = 20 }
 
     #[test]
     fn a_scenario_is_read() {
-        let scenario = parse(Path::new("a.toml"), FINE).expect("fine");
+        let (scenario, odd) = parse(Path::new("a.toml"), FINE).expect("fine");
+        let kind = |(_, why): &(Place, String)| why.rsplit('[').next().map(str::to_owned);
+        let kinds: Vec<_> = odd.iter().filter_map(kind).collect();
+        assert_eq!(kinds, ["unhealed]", "unused-name]", "cannot-hold]"]);
         assert_eq!(scenario.steps.len(), 1);
         assert_eq!(scenario.checks.names(), ["election_safety", "acked_not_lost"]);
     }
@@ -525,11 +363,97 @@ acked_not_lost = { at_least = 20 }
             ("election_safety", "elections_safe", ":15:1", "did you mean `election_safety`?"),
             ("{ at_least = 20 }", "{ atleast = 20 }", ":16:20", "at_least"),
             ("title = ", "title ", ":2:", "="),
+            ("members = 3", "members = 3\nround_trip = \"2ET\"", ":7:1", "fixed time"),
+            (
+                "members = 3",
+                "members = 3\n[[variant]]\nname = \"a\"\nmembres = 2",
+                ":9:1",
+                "`members`?",
+            ),
+            ("members = 3", "members = 3\n[[variant]]\nname = \"\"", ":8:8", "name of its own"),
+            ("within = \"3ET\"", "only = [\"slw\"]", ":12:9", "no variant"),
+            ("within = \"3ET\"", "repeat = 0", ":12:1", "1 to 1000"),
+            (
+                "within = \"3ET\"",
+                "mix = { of = [], every = \"1s\", for = \"3s\" }",
+                ":12:1",
+                "one sentence",
+            ),
+            ("within = \"3ET\"", "until = \"leader\"", ":9:7", "how often"),
+            ("within = \"3ET\"", "when = \"leader lead\"", ":12:8", "by number"),
+            ("\"new leader\"", "\"elektions >= 2\"", ":11:14", "did you mean `elections`?"),
+            ("\"new leader\"", "\"gap >= 2\"", ":11:14", "not a time"),
+            ("[checks]", "[covers]\nF99 = \"election_safety\"\n[checks]", ":15:1", "F1 to F39"),
+            (
+                "[checks]",
+                "[covers]\nF12 = \"election_safty\"\n[checks]",
+                ":15:7",
+                "`election_safety`?",
+            ),
+            ("title", "allow = [\"unheald\"]\ntitle", ":2:10", "cannot-fail"),
+            ("title", "violated = [\"linearizable\"]\ntitle", ":2:13", "election_safety"),
+            ("title", "level = 5\ntitle", ":2:1", "1, 2, 3 or 4"),
+            ("title", "stop_if = [\"m4 down\"]\ntitle", ":2:12", "m1 to m3"),
         ] {
             let text = FINE.replace(from, to);
             let error = parse(Path::new("a.toml"), &text).expect_err(to).to_string();
             assert!(error.starts_with(&format!("a.toml{place}")), "{to}: {error}");
             assert!(error.contains(needle), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_expectation_that_cannot_be_judged_is_named() {
+        for (expectation, needle) in [
+            ("always = \"leader\"\nnever = \"leader\"", "exactly one of"),
+            ("within = \"2ET\"", "exactly one of"),
+            ("always = \"leader\"\nwithin = \"2ET\"", "`within` belongs to `eventually`"),
+            ("always = \"leader\"\nfor = \"2ET\"", "`for` belongs to `stays`"),
+            ("always = \"availability > 3%\"", "`at_end`"),
+            ("always = \"leader\"\nduring = \"crsh\"", "did you mean `crash`?"),
+            ("always = \"leader\"\nduring = \"crash\"\nuntil = \"crash\"", "a longer stretch"),
+            ("always = \"yung lead\"", "as yung"),
+            ("name = \"election_safety\"\nalways = \"leader\"", "a name of its own"),
+            ("always = \"leader\"\nowed_when = \"never\"", "`tolerable`"),
+            ("alway = \"leader\"", "did you mean `always`?"),
+        ] {
+            let step = "say = \"the leader crashes\"\nname = \"crash\"";
+            let text = FINE.replace("say = \"the leader crashes\"", step);
+            let text = format!("{text}[[expect]]\nsay = \"x\"\n{expectation}\n");
+            let error = parse(Path::new("a.toml"), &text).expect_err(expectation).to_string();
+            assert!(error.contains(needle), "{expectation}: {error}");
+            let line = error.strip_prefix("a.toml:").and_then(|rest| rest.split(':').next());
+            let line: Option<usize> = line.and_then(|line| line.parse().ok());
+            assert!(line.is_some_and(|line| line >= 19), "{expectation}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_named_and_may_be_allowed() {
+        let calm = FINE.replace(" as old", "").replace(
+            "[checks]",
+            "[[step]]\nsay = \"back\"\ndo = [\"restart all\", \"put m1\"]\n[checks]",
+        );
+        let odd = |text: &str| -> Vec<String> {
+            let (_, odd) = parse(Path::new("a.toml"), text).expect("fine");
+            odd.into_iter().map(|(place, why)| format!("{place}: {why}")).collect()
+        };
+        assert_eq!(odd(&calm), Vec::<String>::new());
+        for (from, to, needle) in [
+            ("\"restart all\", ", "", "a.toml:10:7: it is never healed"),
+            ("crash leader", "crash leader as old", "nothing means `old`"),
+            ("\"3ET\"", "\"0.5ET\"", "less than an election timeout"),
+            ("at_least = 20", "at_least = 0", "an idle run is valid"),
+            ("\"new leader\"", "\"acked >= 0\"", "nothing is waited for"),
+            (", \"put m1\"", "", "nobody writes"),
+            ("election_safety = {}", "lease_extended = { at_least = 1 }", "granted a lease"),
+        ] {
+            let text = calm.replacen(from, to, 1);
+            let found = odd(&text);
+            assert!(found.iter().any(|odd| odd.contains(needle)), "{to}: {found:?}");
+            let kinds = lint::KINDS.map(|kind| format!("\"{kind}\"")).join(", ");
+            let allowed = format!("allow = [{kinds}]\n{text}");
+            assert_eq!(odd(&allowed), Vec::<String>::new(), "{to}");
         }
     }
 
@@ -540,14 +464,16 @@ acked_not_lost = { at_least = 20 }
         let mut files: Vec<_> = list(folder.clone())
             .chain(list(folder.join("drills")))
             .chain(list(folder.join("faults")))
+            .chain(list(folder.join("catalogue")))
             .map(|entry| entry.expect("readable").path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
             .collect();
         files.sort();
         assert!(files.len() >= 5, "{files:?}");
         for file in files {
-            if let Err(error) = read_scenario(&file) {
-                panic!("{error}");
+            match odd_in_scenario(&file) {
+                Ok(odd) => assert!(odd.is_empty(), "{}: {odd:?}", file.display()),
+                Err(error) => panic!("{error}"),
             }
         }
     }

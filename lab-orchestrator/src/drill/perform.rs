@@ -7,15 +7,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use lab_check::checks_of;
-use lab_protocol::scenario::{Scenario, Span, Target};
-use lab_protocol::{Judgement, Verdict};
+use lab_protocol::recording::About;
+use lab_protocol::scenario::{Scenario, Span, Target, Variant};
+use lab_protocol::{CheckResult, Event, Judgement, Numbered, Score, Verdict};
 
+use super::file::odd_in_scenario;
 use super::junit;
 use super::report::{print_report, print_verdict, wants_json};
 use super::{Outcome, Play, Report, Runner, read_scenario};
+use crate::engine::{Engine, EngineError, EngineName};
 use crate::lab::{Lab, LabPlan};
 use crate::record::{self, Recorder};
+use crate::report::{self, Figures, HISTORY_FILE, Page, REPORT_FILE};
 use crate::workload;
 
 /// No recording of a drill grows larger.
@@ -27,6 +30,13 @@ const SCENARIO_FILE: &str = "scenario.toml";
 /// Which program the members run.
 #[derive(Clone, Debug, Args)]
 pub struct NodeChoice {
+    /// What the members are: `raft-node`, or real etcd. What etcd cannot do is refused, and what it
+    /// does not tell is not judged.
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: EngineName,
+    /// The etcd program, for --engine etcd: a path, or a name on the search path.
+    #[arg(long, value_name = "PATH", default_value = "etcd")]
+    pub etcd: PathBuf,
     /// The node program; without it `raft-node` beside this program.
     #[arg(long, value_name = "PATH")]
     pub node: Option<PathBuf>,
@@ -37,8 +47,23 @@ pub struct NodeChoice {
 }
 
 impl NodeChoice {
-    /// The program's path.
+    /// The path of the members' program, whatever they are.
+    pub fn member(&self) -> Result<PathBuf> {
+        match self.engine {
+            EngineName::RaftNode => self.program(),
+            EngineName::Etcd => Ok(self.etcd.clone()),
+        }
+    }
+
+    /// The path of our own node, for whoever runs nothing else.
+    ///
+    /// # Errors
+    /// Real etcd is asked for.
     pub fn program(&self) -> Result<PathBuf> {
+        anyhow::ensure!(
+            self.engine == EngineName::RaftNode,
+            "run real etcd here: this command is for raft-node; `up` and `drill` take --engine etcd"
+        );
         match &self.node {
             Some(path) => Ok(path.clone()),
             None => {
@@ -87,6 +112,9 @@ pub struct DrillArgs {
     /// one, whose reason is told.
     #[arg(long, conflicts_with = "play")]
     pub every_way: bool,
+    /// Only this variant of scenarios that have some; without it all of them, one after the other.
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
     /// The same with its solution and without one only.
     #[arg(long, conflicts_with_all = ["play", "every_way"])]
     pub both_ways: bool,
@@ -105,6 +133,10 @@ pub struct CheckFileArgs {
     /// Scenario files.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// What is odd is wrong: faults that are never healed, names that nothing means, checks that
+    /// cannot fail or never hold, waits that are too short.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Performs every file and prints what came of it. Until a signal: then the lab ends in order and
@@ -128,25 +160,47 @@ pub async fn drill(args: DrillArgs) -> Result<Outcome> {
     // How each way of a drill came out.
     let mut ways_told = Vec::new();
     for (file, (name, scenario)) in args.files.iter().zip(&scenarios) {
-        for play in ways(&args, name, scenario)? {
-            runs.push((file, name, scenario, play));
+        let twins: Vec<_> = twins(name, scenario)
+            .into_iter()
+            .filter(|(_, variant, _)| args.variant.is_none() || args.variant == *variant)
+            .collect();
+        if let (true, Some(wanted)) = (twins.is_empty(), &args.variant) {
+            let known: Vec<_> = scenario.variants.iter().map(|v| v.name.as_str()).collect();
+            anyhow::bail!(
+                "find the variant `{wanted}` in {name}: there are [{}]",
+                known.join(", ")
+            );
+        }
+        for (name, variant, scenario) in twins {
+            for play in ways(&args, &name, &scenario)? {
+                let seed = args.seed.or(scenario.seed).unwrap_or_else(draw_seed);
+                runs.push(Performance {
+                    file: file.clone(),
+                    name: name.clone(),
+                    variant: variant.clone(),
+                    scenario: scenario.clone(),
+                    play,
+                    seed,
+                });
+            }
         }
     }
-    for (file, name, scenario, play) in runs {
+    for performance in runs {
+        let Performance { name, scenario, play, .. } = &performance;
         let mut say = |line: &str| eprintln!("{line}");
         say(&format!("{name}: {}", scenario.title));
-        match perform(&args, file, (name, scenario, &play), &mut say).await {
+        match Box::pin(performance.perform(&args.node, &args.runs, &mut say)).await {
             Ok(report) => {
                 if !json {
                     print_report(&report);
                 }
-                if play == Play::Solution {
+                if *play == Play::Solution {
                     best = report.score.as_ref().map_or(0, |score| score.points);
                 }
                 let proven = (args.every_way || args.both_ways) && scenario.drill.is_some();
                 let outcome = match proven {
                     false => report.verdict.judgement.into(),
-                    true => as_it_should_be(scenario, &play, &report, best),
+                    true => as_it_should_be(scenario, play, &report, best),
                 };
                 if proven {
                     let how = match outcome {
@@ -231,38 +285,162 @@ fn as_it_should_be(scenario: &Scenario, play: &Play, report: &Report, best: u32)
     if fits && happened { Outcome::Valid } else { Outcome::Invalid }
 }
 
-async fn perform(
-    args: &DrillArgs,
-    file: &Path,
-    (name, scenario, play): (&str, &Scenario, &Play),
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<Report> {
-    let began = Instant::now();
-    let seed = args.seed.or(scenario.seed).unwrap_or_else(draw_seed);
-    let lab = Lab::start(plan(&args.node, scenario, seed)?).await.context("start the lab")?;
-    let handle = lab.handle().clone();
-    let run = args.runs.join(format!("{name}-{}", run_of(&lab).await));
-    let recorder = Recorder::start(handle.journal(), &run, RECORDING_BYTES)
-        .with_context(|| format!("record the run in {}", run.display()))?;
-    // At once: somebody may edit the file meanwhile.
-    std::fs::copy(file, run.join(SCENARIO_FILE)).context("save the scenario with the run")?;
-    let runner = Runner::new(handle.clone(), checks_of(scenario), seed, &mut *say);
-    let verdict = tokio::select! {
-        verdict = runner.perform(name, scenario, play) => verdict.context("perform the scenario"),
-        () = signalled() => Err(Signalled.into()),
-    };
-    if record::save_outputs(&handle, &run).is_err() {
-        say("     the members' output could not be saved");
+/// A scenario that is to be performed once.
+#[derive(Clone, Debug)]
+pub(super) struct Performance {
+    pub(super) file: PathBuf,
+    /// What it is called: the file's name, and the variant's.
+    pub(super) name: String,
+    pub(super) variant: Option<String>,
+    /// As the variant has it.
+    pub(super) scenario: Scenario,
+    pub(super) play: Play,
+    pub(super) seed: u64,
+}
+
+/// A scenario as each of its variants, with names; as it stands when it has none.
+pub(super) fn twins(name: &str, scenario: &Scenario) -> Vec<(String, Option<String>, Scenario)> {
+    if scenario.variants.is_empty() {
+        return vec![(name.to_owned(), None, scenario.clone())];
     }
-    lab.shutdown().await;
-    recorder.finish().await.context("record the run")?;
-    let (verdict, score) = verdict?;
-    record::save_verdict(&verdict, &run).context("save the verdict")?;
-    say(&format!("     seed {seed}, recorded in {}", run.display()));
-    let seconds = began.elapsed().as_secs_f64();
-    let play = scenario.drill.as_ref().map(|_| play.to_string());
-    let title = scenario.title.clone();
-    Ok(Report { title, play, seed, seconds, run: Some(run), verdict, score })
+    let twin = |variant: &Variant| {
+        let of = &variant.name;
+        (format!("{name} [{of}]"), Some(of.clone()), scenario.with(variant))
+    };
+    scenario.variants.iter().map(twin).collect()
+}
+
+/// The file in a run's folder that says which variant was performed.
+const VARIANT_FILE: &str = "variant";
+
+/// Labs of one program are started one after the other: two that looked for ports in the same
+/// instant could find the same.
+static START: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+impl Performance {
+    /// Performs it in a lab of its own, and records the run.
+    ///
+    /// Errors: the lab failed; or [`Signalled`].
+    pub(super) async fn perform(
+        &self,
+        node: &NodeChoice,
+        runs: &Path,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Report> {
+        let Self { file, name, variant, scenario, play, seed } = self;
+        let (began, seed) = (Instant::now(), *seed);
+        let plan = plan(node, scenario, seed)?;
+        if let Some(why) = beyond(&plan, scenario).await.context("start the lab")? {
+            return Ok(unperformed(name, scenario, seed, why));
+        }
+        let starting = START.lock().await;
+        let lab = Lab::start(plan).await.context("start the lab")?;
+        drop(starting);
+        let handle = lab.handle().clone();
+        let run = runs.join(format!("{}-{}", file_name(name), run_of(&lab).await));
+        let recorder = Recorder::start(handle.journal(), &run, RECORDING_BYTES)
+            .with_context(|| format!("record the run in {}", run.display()))?;
+        // At once: somebody may edit the file meanwhile.
+        std::fs::copy(file, run.join(SCENARIO_FILE)).context("save the scenario with the run")?;
+        if let Some(variant) = variant {
+            std::fs::write(run.join(VARIANT_FILE), variant).context("save the variant's name")?;
+        }
+        let runner = Runner::of(handle.clone(), scenario, seed, &mut *say);
+        let verdict = tokio::select! {
+            verdict = runner.perform(name, scenario, play) => {
+                verdict.context("perform the scenario")
+            }
+            () = signalled() => Err(Signalled.into()),
+        };
+        if record::save_outputs(&handle, &run).is_err() {
+            say("     the members' output could not be saved");
+        }
+        lab.shutdown().await;
+        recorder.finish().await.context("record the run")?;
+        let (verdict, score) = verdict?;
+        record::save_verdict(&verdict, &run).context("save the verdict")?;
+        let recording = record::read(&run).context("read the recording")?;
+        report::write_history(&recording.events, &run.join(HISTORY_FILE))
+            .context("write the clients' history")?;
+        let told = (&verdict, score.as_ref());
+        let page = write_report(&run, &scenario.title, &recording.events, told)?;
+        say(&format!("     seed {seed}, recorded in {}", run.display()));
+        say(&format!("     report: {}", page.display()));
+        let seconds = began.elapsed().as_secs_f64();
+        let play = scenario.drill.as_ref().map(|_| play.to_string());
+        let title = scenario.title.clone();
+        Ok(Report { title, play, seed, seconds, run: Some(run), verdict, score })
+    }
+}
+
+/// A name as a file can have it: `N-04-no-pre-vote`.
+fn file_name(name: &str) -> String {
+    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+/// Writes the page that tells of a run into its folder.
+fn write_report(
+    run: &Path,
+    title: &str,
+    events: &[Numbered],
+    (verdict, score): (&Verdict, Option<&Score>),
+) -> Result<PathBuf> {
+    let about = events.iter().rev().find_map(|numbered| About::of(&numbered.event));
+    let about = about.context("find what ran: the journal does not begin")?;
+    let figures = Figures::of(events);
+    let page = Page { title, about: &about, verdict, score, figures: &figures, more: &[] };
+    let path = run.join(REPORT_FILE);
+    std::fs::write(&path, report::page(page))
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}
+
+/// Why members of this kind cannot be as the scenario wants them; none if they can.
+///
+/// Errors: there is no such program.
+async fn beyond(plan: &LabPlan, scenario: &Scenario) -> Result<Option<String>, EngineError> {
+    let Engine::Etcd(etcd) = Engine::new(plan.engine, &plan.node, Vec::new())? else {
+        return Ok(None);
+    };
+    let cluster = &scenario.cluster;
+    let millis = |span: Span| span.millis(cluster.scale());
+    let (election, heartbeat) = (millis(cluster.election_timeout), millis(cluster.heartbeat));
+    if let Some(why) = &scenario.not_on_etcd {
+        return Ok(Some(format!("the scenario is not for real etcd: {why}")));
+    }
+    if let Some(bug) = &cluster.bug {
+        return Ok(Some(format!("real etcd cannot have the bug `{bug}` planted in it")));
+    }
+    if election < 5 * heartbeat {
+        return Ok(Some(format!(
+            "etcd wants an election timeout of five heartbeats at least, not {election} ms with \
+             heartbeats every {heartbeat} ms"
+        )));
+    }
+    let flag = etcd.unknown_flag(&plan.node_args).await;
+    let version = etcd.version().await;
+    Ok(flag.map(|flag| format!("{version} has no flag {flag}")))
+}
+
+/// The report of a scenario for which no lab was started.
+fn unperformed(name: &str, scenario: &Scenario, seed: u64, why: String) -> Report {
+    let result = CheckResult {
+        check: "the engine".to_owned(),
+        guards: "the members can be as the scenario wants them".to_owned(),
+        judgement: Judgement::Unknown,
+        because: why,
+        evidence: Vec::new(),
+    };
+    Report {
+        title: scenario.title.clone(),
+        play: None,
+        seed,
+        seconds: 0.0,
+        run: None,
+        verdict: Verdict::of(name, vec![result]),
+        score: None,
+    }
 }
 
 /// Somebody wants this program to end.
@@ -293,7 +471,7 @@ pub(crate) fn draw_seed() -> u64 {
 /// The lab that a scenario wants.
 pub fn plan(node: &NodeChoice, scenario: &Scenario, seed: u64) -> Result<LabPlan> {
     let cluster = &scenario.cluster;
-    let millis = |span: Span| span.duration(cluster.election_timeout()).as_millis();
+    let millis = |span: Span| span.millis(cluster.scale());
     // The training program takes its own words before all others.
     let bug = cluster.bug.iter().flat_map(|bug| ["--break".into(), bug.into()]);
     let mut node_args: Vec<OsString> = bug.collect();
@@ -315,16 +493,18 @@ pub fn plan(node: &NodeChoice, scenario: &Scenario, seed: u64) -> Result<LabPlan
             _ => None,
         })
         .collect();
-    let program = match cluster.training || cluster.bug.is_some() {
+    let is_ours = node.engine == EngineName::RaftNode;
+    let program = match is_ours && (cluster.training || cluster.bug.is_some()) {
         true => node.training()?,
-        false => node.program()?,
+        false => node.member()?,
     };
     Ok(LabPlan {
         members: Some(cluster.members),
+        engine: node.engine,
         node_args,
         hold_back,
         clients: Some(workload::make_clients()),
-        power: cluster.training,
+        power: cluster.training && is_ours,
         ..LabPlan::of(program, seed)
     })
 }
@@ -337,11 +517,20 @@ async fn run_of(lab: &Lab) -> String {
 }
 
 /// Judges a recording again, by the scenario in its folder or another one.
-pub fn judge_recording(run: &Path, other: Option<&Path>, json: bool) -> Result<Outcome> {
+///
+/// With `report` the verdict, the clients' history and the page in the folder are written anew.
+pub fn judge_recording(
+    run: &Path,
+    other: Option<&Path>,
+    (json, report): (bool, bool),
+) -> Result<Outcome> {
     let file = other.map_or_else(|| run.join(SCENARIO_FILE), Path::to_owned);
     let (stem, scenario) = read_scenario(&file).with_context(|| {
         format!("judge {}; give the scenario that was performed with --scenario", run.display())
     })?;
+    let variant = std::fs::read_to_string(run.join(VARIANT_FILE)).ok();
+    let twin = scenario.variants.iter().find(|twin| Some(&twin.name) == variant.as_ref());
+    let scenario = twin.map_or_else(|| scenario.clone(), |twin| scenario.with(twin));
     let recording = record::read(run).context("read the recording")?;
     if recording.torn {
         eprintln!("the recording's end is missing; everything before it is judged");
@@ -351,6 +540,17 @@ pub fn judge_recording(run: &Path, other: Option<&Path>, json: bool) -> Result<O
         None => run.file_name().map_or(stem, |name| name.to_string_lossy().into_owned()),
     };
     let verdict: Verdict = lab_check::judge(&name, &scenario, &recording.events);
+    if report {
+        let score = recording.events.iter().rev().find_map(|numbered| match &numbered.event {
+            Event::Scored(score) => Some(score.as_ref()),
+            _ => None,
+        });
+        record::save_verdict(&verdict, run).context("save the verdict")?;
+        report::write_history(&recording.events, &run.join(HISTORY_FILE))
+            .context("write the clients' history")?;
+        let page = write_report(run, &scenario.title, &recording.events, (&verdict, score))?;
+        eprintln!("report: {}", page.display());
+    }
     if wants_json(json) {
         println!("{}", serde_json::to_string_pretty(&verdict).context("write the verdict")?);
     } else {
@@ -359,14 +559,23 @@ pub fn judge_recording(run: &Path, other: Option<&Path>, json: bool) -> Result<O
     Ok(verdict.judgement.into())
 }
 
-/// Reads every file and says of each whether it is fine.
+/// Reads every file and says of each whether it is fine, and what in it is odd.
 pub fn check_files(args: &CheckFileArgs) -> Outcome {
     let mut worst = Outcome::Valid;
     for file in &args.files {
-        match read_scenario(file) {
-            Ok((name, scenario)) => {
+        let read = read_scenario(file)
+            .and_then(|(name, scenario)| Ok((name, scenario, odd_in_scenario(file)?)));
+        match read {
+            Ok((name, scenario, odd)) => {
                 let (steps, checks) = (scenario.steps.len(), scenario.checks.names().len());
-                println!("{name}: {steps} steps, {checks} checks");
+                let expected = scenario.expectations.len();
+                println!("{name}: {steps} steps, {checks} checks, {expected} expectations");
+                for (place, why) in &odd {
+                    println!("{place}: {why}");
+                }
+                if args.strict && !odd.is_empty() {
+                    worst = worst.max(Outcome::Invalid);
+                }
             }
             Err(error) => {
                 worst = Outcome::LabFailed;

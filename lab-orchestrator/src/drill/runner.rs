@@ -4,25 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use lab_check::{Check, Scorer, convergence};
-use lab_protocol::scenario::{Condition, Drill, Scenario, Step, Target, WorkloadWish};
+use lab_check::{Judges, Mark, Measures, Scorer, Tally};
+use lab_protocol::scenario::{ClusterWish, Condition, Drill, Learn, Scenario, THE_END};
 use lab_protocol::{
     By, Call, CheckResult, Command, CommandId, DrillBrief, DrillEvent, Event, Goal, Judgement,
-    LabState, MemberNo, Numbered, OpId, Outcome, Score, Verdict, WorkloadSpec,
+    LessonEvent, MemberNo, MixSpec, Numbered, OpId, Outcome, Score, Verdict, WorkloadSpec,
 };
-use rand::SeedableRng;
-use rand::seq::IndexedRandom;
-use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::target::Names;
-use super::wait::{self, Since};
+use super::draws::Draws;
 use crate::handle::{LabHandle, SubmitError};
 use crate::journal::{FollowError, Follower};
-
-/// How long a cluster may take to form before the first step.
-const FORM: Duration = Duration::from_secs(30);
 
 /// How long single calls may take to return at the end: longer than any deadline of their own.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -38,6 +31,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Members tell of changes about thirty times a second: after this, what they told is of now.
 const FRESH: Duration = Duration::from_millis(200);
+
+/// How often it is looked whether somebody has predicted; they take their time.
+const PREDICTS: Duration = Duration::from_secs(60);
 
 /// Events that are taken from the journal at a time.
 const BATCH: usize = 4096;
@@ -107,31 +103,37 @@ impl From<DrillError> for Trouble {
 /// One drill on one lab.
 pub struct Runner<'a> {
     pub(super) lab: LabHandle,
-    follower: Follower,
+    pub(super) follower: Follower,
     pub(super) seen: Seen,
-    checks: Vec<Box<dyn Check>>,
+    judges: Judges,
     /// The claims of steps that did not hold.
     claims: Vec<CheckResult>,
-    pub(super) names: Names,
     pub(super) leases: BTreeMap<String, i64>,
-    pub(super) draws: ChaCha8Rng,
+    pub(super) seed: u64,
+    /// What the sentence that is carried out draws from.
+    pub(super) draws: Draws,
     /// Single calls that have not returned.
     pub(super) calls: JoinSet<Result<(), String>>,
     /// Single puts made so far: each has a key and a value of its own.
     pub(super) puts: u64,
     /// After how many milliseconds what is asked for now is undone by itself.
     pub(super) lasts: Option<u64>,
-    /// The members of each zone.
-    pub(super) zones: Names,
-    since: Since,
+    /// How things were when the step began, and when the first did.
+    pub(super) since: Mark,
+    pub(super) began: Mark,
+    /// What ends the run at once.
+    pub(super) stop_if: Vec<Condition>,
     progress: Progress<'a>,
     scorer: Option<Scorer>,
+    /// What a lesson asks, and what the run does about it.
+    lesson: Option<(Learn, Measures)>,
 }
 
 /// What the drill has read in the journal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
-    pub(super) state: LabState,
+    /// What was counted, and whom the scenario calls how.
+    pub(super) tally: Tally,
     /// Operations that have not returned, and what they asked.
     open: BTreeMap<OpId, Call>,
     /// Puts acknowledged so far.
@@ -151,8 +153,22 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    fn of(tally: Tally) -> Self {
+        Self {
+            tally,
+            open: BTreeMap::new(),
+            acked: 0,
+            unknown: 0,
+            granted: None,
+            asked: BTreeMap::new(),
+            hints: 0,
+            is_done: false,
+            hashes: BTreeMap::new(),
+        }
+    }
+
     fn take(&mut self, numbered: &Numbered) {
-        self.state.apply(numbered, false);
+        self.tally.observe(numbered);
         match &numbered.event {
             Event::RunStarted { .. } => self.open.clear(),
             Event::Invoked { op, call, .. } => {
@@ -189,30 +205,72 @@ impl Seen {
 }
 
 impl<'a> Runner<'a> {
-    /// A drill on this lab, from its first event on.
-    pub fn new(
-        lab: LabHandle,
-        checks: Vec<Box<dyn Check>>,
-        seed: u64,
-        progress: Progress<'a>,
-    ) -> Self {
+    /// A scenario on this lab, from its first event on, judged by what it asks for.
+    pub fn of(lab: LabHandle, scenario: &Scenario, seed: u64, progress: Progress<'a>) -> Self {
+        let runner = Self::new(lab, Judges::of(scenario), seed, progress);
+        Self {
+            seen: Seen::of(Tally::of(scenario)),
+            stop_if: scenario.stop_if.clone(),
+            scorer: scenario.drill.as_ref().map(Scorer::new),
+            ..runner
+        }
+    }
+
+    /// Whoever has the lab do something by other rules than a scenario's.
+    pub(super) fn new(lab: LabHandle, judges: Judges, seed: u64, progress: Progress<'a>) -> Self {
+        let scale = ClusterWish::default().scale();
         Self {
             follower: lab.journal().follow(0),
             lab,
-            seen: Seen::default(),
-            checks,
+            seen: Seen::of(Tally::new(scale)),
+            judges,
             claims: Vec::new(),
-            names: Names::new(),
             leases: BTreeMap::new(),
-            draws: ChaCha8Rng::seed_from_u64(seed),
+            seed,
+            draws: Draws::at(seed, [0; 4]),
             calls: JoinSet::new(),
             puts: 0,
             lasts: None,
-            zones: Names::new(),
-            since: Since::default(),
+            since: Mark::default(),
+            began: Mark::default(),
+            stop_if: Vec::new(),
             progress,
             scorer: None,
+            lesson: None,
         }
+    }
+
+    /// As a lesson: nothing runs before somebody has predicted what will.
+    pub fn with_lesson(mut self, learn: Learn) -> Self {
+        self.lesson = Some((learn, Measures::default()));
+        self
+    }
+
+    /// Asks what will happen, and waits for the predictions.
+    async fn predicted(&mut self, title: &str) -> Result<(), DrillError> {
+        let Some((learn, _)) = &self.lesson else { return Ok(()) };
+        let opened = LessonEvent::Opened(Box::new(learn.brief(title)));
+        self.tell_lesson(opened).await?;
+        let made =
+            |seen: &Seen| seen.tally.state.lesson.as_ref().is_some_and(|own| own.guesses.is_some());
+        while !self.follow_until(Instant::now() + PREDICTS, made).await? {}
+        self.tell_lesson(LessonEvent::Began).await
+    }
+
+    /// Tells what was so, and what the predictions were worth.
+    async fn reveal(&mut self) -> Result<(), DrillError> {
+        let election_timeout = self.seen.tally.scale.election_timeout;
+        let Some((learn, measures)) = &self.lesson else { return Ok(()) };
+        let lesson = self.seen.tally.state.lesson.as_ref();
+        let Some(guesses) = lesson.and_then(|lesson| lesson.guesses.clone()) else {
+            return Ok(());
+        };
+        let reveal = measures.reveal(learn, &guesses, election_timeout);
+        self.tell_lesson(LessonEvent::Revealed(Box::new(reveal))).await
+    }
+
+    async fn tell_lesson(&self, event: LessonEvent) -> Result<(), DrillError> {
+        self.lab.lesson(event).await.map_err(|_| DrillError::Ended)
     }
 
     /// Performs the scenario to its end, whatever happens, and judges it.
@@ -224,12 +282,10 @@ impl<'a> Runner<'a> {
         scenario: &Scenario,
         play: &Play,
     ) -> Result<(Verdict, Option<Score>), DrillError> {
-        let election_timeout = scenario.cluster.election_timeout();
-        self.scorer = scenario.drill.as_ref().map(Scorer::new);
-        self.zones = zones_of(scenario);
-        let mut performed = self.steps(scenario, election_timeout).await;
+        self.predicted(&scenario.title).await?;
+        let mut performed = self.steps(scenario).await;
         if let (Ok(()), Some(drill)) = (&performed, &scenario.drill) {
-            performed = self.play(drill, play, scenario.steps.len(), election_timeout).await;
+            performed = self.play(drill, play, scenario.steps.len()).await;
         }
         match performed {
             Ok(()) | Err(Trouble::Impossible(_) | Trouble::Broken(_)) => {}
@@ -239,7 +295,12 @@ impl<'a> Runner<'a> {
             None => End::Healed,
             Some(_) => End::AsLeft,
         };
-        self.finish(end, scenario.workload.is_some(), election_timeout).await?;
+        if end == End::Healed {
+            let behind = u32::try_from(scenario.steps.len()).unwrap_or(u32::MAX).saturating_add(1);
+            self.lab.step(behind, THE_END).await.map_err(|_| DrillError::Ended)?;
+        }
+        self.finish(end, scenario.workload.is_some()).await?;
+        self.reveal().await?;
         let verdict = self.verdict(name);
         self.concluded(verdict).await
     }
@@ -254,30 +315,29 @@ impl<'a> Runner<'a> {
         scenario: &Scenario,
         drill: &Drill,
     ) -> Result<(Verdict, Option<Score>), DrillError> {
-        let election_timeout = scenario.cluster.election_timeout();
-        self.scorer = Some(Scorer::new(drill));
-        self.zones = zones_of(scenario);
         let brief = DrillBrief {
             id: drill.id.clone(),
             title: scenario.title.clone(),
             brief: drill.brief.clone(),
             fog: drill.fog,
-            millis: u64::try_from(drill.time.duration(election_timeout).as_millis())
+            millis: u64::try_from(drill.time.duration(scenario.cluster.scale()).as_millis())
                 .unwrap_or(u64::MAX),
             hints: u32::try_from(drill.hints.len()).unwrap_or(u32::MAX),
             hint_points: drill.harm.hint,
         };
+        self.predicted(&scenario.title).await?;
         self.tell(DrillEvent::Told(Box::new(brief))).await?;
-        let mut performed = self.steps(scenario, election_timeout).await;
+        let mut performed = self.steps(scenario).await;
         if performed.is_ok() {
-            self.turn(drill, election_timeout).await?;
+            self.turn(drill).await?;
             let before = u32::try_from(scenario.steps.len()).unwrap_or(u32::MAX);
-            performed = self.sequence(before, &drill.after, election_timeout).await;
+            performed = self.sequence(before, &drill.after).await;
         }
         if let Err(Trouble::Lab(error)) = performed {
             return Err(error);
         }
-        self.finish(End::AsLeft, scenario.workload.is_some(), election_timeout).await?;
+        self.finish(End::AsLeft, scenario.workload.is_some()).await?;
+        self.reveal().await?;
         let verdict = self.verdict(name);
         self.concluded(verdict).await
     }
@@ -294,8 +354,8 @@ impl<'a> Runner<'a> {
 
     /// A person's turn: gives the hints that are asked for and tells how what counts stands, until
     /// they are done.
-    async fn turn(&mut self, drill: &Drill, election_timeout: Duration) -> Result<(), DrillError> {
-        let deadline = Instant::now() + drill.time.duration(election_timeout);
+    async fn turn(&mut self, drill: &Drill) -> Result<(), DrillError> {
+        let deadline = Instant::now() + drill.time.duration(self.seen.tally.scale);
         self.tell(DrillEvent::Opened).await?;
         self.say("     it is your turn");
         let (mut given, mut told) = (0, Vec::new());
@@ -323,11 +383,11 @@ impl<'a> Runner<'a> {
     }
 
     fn goals(&self) -> Vec<Goal> {
-        let goal = |check: &dyn Check| {
-            let CheckResult { check, guards, judgement, because, evidence: _ } = check.verdict();
+        let goal = |result: CheckResult| {
+            let CheckResult { check, guards, judgement, because, evidence: _ } = result;
             Goal { check, guards, judgement, because }
         };
-        self.checks.iter().map(|check| goal(check.as_ref())).collect()
+        self.judges.results().into_iter().map(goal).collect()
     }
 
     async fn tell(&self, event: DrillEvent) -> Result<(), DrillError> {
@@ -335,13 +395,7 @@ impl<'a> Runner<'a> {
     }
 
     /// What somebody does in a drill, and what happens afterwards whatever that was.
-    async fn play(
-        &mut self,
-        drill: &Drill,
-        play: &Play,
-        before: usize,
-        election_timeout: Duration,
-    ) -> Result<(), Trouble> {
+    async fn play(&mut self, drill: &Drill, play: &Play, before: usize) -> Result<(), Trouble> {
         let played = match play {
             Play::Solution => &drill.solution[..],
             Play::Nothing => &[],
@@ -357,93 +411,21 @@ impl<'a> Runner<'a> {
         self.say(&format!("     {play}"));
         let mut first = u32::try_from(before).unwrap_or(u32::MAX);
         for steps in [played, &drill.after] {
-            self.sequence(first, steps, election_timeout).await?;
+            self.sequence(first, steps).await?;
             first = first.saturating_add(u32::try_from(steps.len()).unwrap_or(u32::MAX));
-        }
-        Ok(())
-    }
-
-    async fn steps(
-        &mut self,
-        scenario: &Scenario,
-        election_timeout: Duration,
-    ) -> Result<(), Trouble> {
-        if scenario.cluster.hold_back.is_empty() {
-            let formed = self.wait_for(&Condition::AllAgree, FORM).await;
-            self.claim("the start", "the cluster forms", formed)?;
-        }
-        if let Some(wish) = &scenario.workload {
-            let spec = workload_spec(wish, election_timeout);
-            self.submit(Command::SetWorkload { spec }).await?;
-            if wish.watches > 0 {
-                self.submit(Command::SetWatches { count: wish.watches }).await?;
-            }
-        }
-        self.sequence(0, &scenario.steps, election_timeout).await
-    }
-
-    /// Steps one after the other, behind so many others.
-    async fn sequence(
-        &mut self,
-        before: u32,
-        steps: &[Step],
-        election_timeout: Duration,
-    ) -> Result<(), Trouble> {
-        for (number, step) in (before + 1..).zip(steps) {
-            let began = Instant::now();
-            self.say(&format!("{number:>3}  {}", step.say));
-            // Whoever listens to the journal sees the step begin before its first command.
-            self.lab.step(number, &step.say).await.map_err(|_| DrillError::Ended)?;
-            let done = self.step(step, election_timeout).await;
-            let guards = step
-                .wait_until
-                .as_ref()
-                .map_or_else(|| step.say.clone(), |condition| format!("{}: {condition}", step.say));
-            self.claim(&format!("step {number}"), &guards, done)?;
-            self.say(&format!("     {:.1} s", began.elapsed().as_secs_f64()));
-        }
-        Ok(())
-    }
-
-    async fn step(&mut self, step: &Step, election_timeout: Duration) -> Result<(), Trouble> {
-        self.catch_up()?;
-        self.since = Since {
-            term: wait::highest_term(&self.seen.state),
-            acked: 0,
-            open_calls: self.calls.len(),
-        };
-        let acked = self.seen.acked;
-        let drawn = step.one_of.choose(&mut self.draws).into_iter().flatten();
-        for action in step.actions.iter().chain(drawn) {
-            self.act(action, election_timeout).await?;
-        }
-        if let Some(condition) = &step.wait_until {
-            let within = step
-                .within
-                .map_or(election_timeout * 10, |within| within.duration(election_timeout));
-            self.wait_since(condition, within, acked).await?;
-        }
-        if let Some(hold) = step.hold {
-            let until = Instant::now() + hold.duration(election_timeout);
-            self.follow_until(until, |_| false).await?;
         }
         Ok(())
     }
 
     /// Undoes everything unless it is judged as it was left, waits until the cluster is whole and
     /// quiet, and reads it back.
-    pub(super) async fn finish(
-        &mut self,
-        end: End,
-        workload: bool,
-        election_timeout: Duration,
-    ) -> Result<(), DrillError> {
+    pub(super) async fn finish(&mut self, end: End, workload: bool) -> Result<(), DrillError> {
         let (converge, guards) = match end {
             End::Healed => (CONVERGE, "everything healed, the cluster converges"),
             End::AsLeft => (CONVERGE_AS_LEFT, "as it was left, the cluster converges"),
         };
         self.say(&format!("     {guards}, and is read back"));
-        let patience = converge + election_timeout * 10;
+        let patience = converge + self.seen.tally.scale.election_timeout * 10;
         let result = async {
             if end == End::Healed {
                 self.submit(Command::UndoFaults).await?;
@@ -470,7 +452,7 @@ impl<'a> Runner<'a> {
         }
         // A cluster that did not converge is read all the same: the checks say what is missing. Not
         // one that was left without a leader: nobody would answer.
-        if end == End::AsLeft && self.seen.state.leader().is_none() {
+        if end == End::AsLeft && self.seen.tally.state.leader().is_none() {
             return self.catch_up();
         }
         match self.submit(Command::ReadBack).await {
@@ -483,65 +465,31 @@ impl<'a> Runner<'a> {
     /// Ends the workload and waits until all its operations have returned.
     pub(super) async fn quiet(&mut self) -> Result<(), Trouble> {
         self.submit(Command::SetWorkload { spec: WorkloadSpec::idle() }).await?;
+        if self.seen.tally.state.mix.as_ref().is_some_and(|mix| !mix.is_idle()) {
+            self.submit(Command::SetMix { mix: MixSpec::idle() }).await?;
+        }
         let deadline = Instant::now() + ANSWER;
-        if self.follow_until(deadline, |seen| seen.open.is_empty()).await? {
-            // What the members said last may be older than the last operation.
+        while self.follow_until(deadline, |seen| seen.open.is_empty()).await? {
+            // What the members said last may be older than the last operation, and an operation may
+            // have begun while the workload was told to end.
             self.follow_until(Instant::now() + FRESH, |_| false).await?;
-            return Ok(());
+            if self.seen.open.is_empty() {
+                return Ok(());
+            }
         }
         let open = self.seen.open.len();
         Err(Trouble::Impossible(format!("{open} operations never returned")))
     }
 
-    /// Waits for a condition that does not count from a step's beginning.
+    /// Waits for a condition that counts from now.
     pub(super) async fn wait_for(
         &mut self,
         condition: &Condition,
         within: Duration,
     ) -> Result<(), Trouble> {
-        let acked = self.seen.acked;
-        self.wait_since(condition, within, acked).await
-    }
-
-    async fn wait_since(
-        &mut self,
-        condition: &Condition,
-        within: Duration,
-        acked_before: u64,
-    ) -> Result<(), Trouble> {
-        let began = Instant::now();
-        let deadline = began + within;
-        loop {
-            self.catch_up()?;
-            while let Some(done) = self.calls.try_join_next() {
-                returned(done)?;
-            }
-            let since = Since {
-                acked: self.seen.acked - acked_before,
-                open_calls: self.calls.len(),
-                ..self.since
-            };
-            if wait::holds(condition, &self.seen.state, &since, &self.names) {
-                return Ok(());
-            }
-            let told = tokio::select! {
-                told = timeout_at(deadline, self.follower.ready()) => told,
-                Some(done) = self.calls.join_next(), if !self.calls.is_empty() => {
-                    returned(done)?;
-                    continue;
-                }
-            };
-            match told {
-                Ok(ready) => ready.map_err(|error| Trouble::Lab(error.into()))?,
-                Err(_) => {
-                    return Err(Trouble::Broken(format!(
-                        "waited {:.1} s for `{condition}`; then {}",
-                        within.as_secs_f64(),
-                        convergence::account(&self.seen.state)
-                    )));
-                }
-            }
-        }
+        self.catch_up()?;
+        self.since = self.seen.tally.mark();
+        self.wait_since(condition, within).await
     }
 
     /// Follows the journal until something was seen (true) or the deadline (false).
@@ -568,11 +516,12 @@ impl<'a> Runner<'a> {
             let events = self.follower.take(BATCH)?;
             for event in &events {
                 self.seen.take(event);
-                for check in &mut self.checks {
-                    check.observe(event);
-                }
+                self.judges.observe(event);
                 if let Some(scorer) = &mut self.scorer {
                     scorer.observe(event);
+                }
+                if let Some((_, measures)) = &mut self.lesson {
+                    measures.observe(event);
                 }
             }
             if events.len() < BATCH {
@@ -602,7 +551,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Notes what a claim came to; its trouble goes on.
-    fn claim(
+    pub(super) fn claim(
         &mut self,
         check: &str,
         guards: &str,
@@ -614,7 +563,7 @@ impl<'a> Runner<'a> {
             Err(Trouble::Broken(why)) => (Judgement::Invalid, why.clone()),
         };
         self.say(&format!("     {because}"));
-        let evidence = vec![self.seen.state.seq];
+        let evidence = vec![self.seen.tally.state.seq];
         let (check, guards) = (check.to_owned(), guards.to_owned());
         self.claims.push(CheckResult { check, guards, judgement, because, evidence });
         result
@@ -623,7 +572,7 @@ impl<'a> Runner<'a> {
     /// What the checks and the steps' claims say now.
     pub(super) fn verdict(&self, name: &str) -> Verdict {
         let results = self.claims.iter().cloned();
-        Verdict::of(name, results.chain(self.checks.iter().map(|check| check.verdict())).collect())
+        Verdict::of(name, results.chain(self.judges.results()).collect())
     }
 
     pub(super) fn say(&mut self, line: &str) {
@@ -647,34 +596,11 @@ fn submitted(answer: Result<lab_protocol::CommandId, SubmitError>) -> Result<(),
     }
 }
 
-fn returned(done: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), Trouble> {
+pub(super) fn returned(
+    done: Result<Result<(), String>, tokio::task::JoinError>,
+) -> Result<(), Trouble> {
     match done {
         Ok(answer) => answer.map_err(Trouble::Impossible),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-/// The members of each zone; a zone has members by number only.
-fn zones_of(scenario: &Scenario) -> Names {
-    let numbers = |targets: &Vec<Target>| {
-        let number = |target: &Target| match target {
-            Target::Member(member) => Some(*member),
-            _ => None,
-        };
-        targets.iter().filter_map(number).collect()
-    };
-    scenario.cluster.zones.iter().map(|(name, of)| (name.clone(), numbers(of))).collect()
-}
-
-fn workload_spec(wish: &WorkloadWish, election_timeout: Duration) -> WorkloadSpec {
-    let deadline = wish.deadline.duration(election_timeout).as_millis();
-    WorkloadSpec {
-        puts_per_second: wish.puts_per_second,
-        reads_per_second: wish.reads_per_second,
-        serializable_reads: wish.serializable_reads,
-        keys: wish.keys,
-        value_bytes: wish.value_bytes,
-        deadline_millis: u32::try_from(deadline).unwrap_or(u32::MAX),
-        members: BTreeSet::new(),
     }
 }

@@ -1,14 +1,12 @@
 //! Whom a target means now: pure, from the fold of the journal, the names given so far and draws.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use lab_check::Names;
 use lab_protocol::scenario::Target;
 use lab_protocol::{LabState, MemberNo, MemberState, Process, Standing};
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
-/// The members that each name stands for.
-pub(super) type Names = BTreeMap<String, BTreeSet<MemberNo>>;
+use super::draws::Draws;
 
 /// The members that a target means in this state.
 ///
@@ -17,9 +15,9 @@ pub(super) type Names = BTreeMap<String, BTreeSet<MemberNo>>;
 pub(super) fn resolve(
     target: &Target,
     state: &LabState,
-    (names, zones): (&Names, &Names),
+    names: &Names,
     taken: &BTreeSet<MemberNo>,
-    draws: &mut ChaCha8Rng,
+    draws: &mut Draws,
 ) -> Result<BTreeSet<MemberNo>, String> {
     let all: BTreeSet<_> = state.taking_part().map(|(no, _)| no).collect();
     // Before anybody told a configuration, everybody counts.
@@ -33,7 +31,7 @@ pub(super) fn resolve(
         Target::All => all,
         Target::Leader => BTreeSet::from([leader()?]),
         Target::Followers => followers(state),
-        Target::AFollower => draw(&followers(state), 1, draws),
+        Target::AFollower => draws.members(&followers(state), 1),
         Target::Minority { with_leader } => {
             some(state, (voters - 1) / 2, *with_leader, leader, draws)?
         }
@@ -58,18 +56,19 @@ pub(super) fn resolve(
         Target::Freshest => by_applied(state).last().into_iter().copied().collect(),
         Target::MostBehind => by_applied(state).first().into_iter().copied().collect(),
         Target::Zone(name) => {
-            zones.get(name).cloned().ok_or_else(|| format!("there is no zone `{name}`"))?
+            let zone = names.get(&format!("zone {name}"));
+            zone.cloned().ok_or_else(|| format!("there is no zone `{name}`"))?
         }
         Target::Several(parts) => {
             let mut found = BTreeSet::new();
             for part in parts {
-                found.extend(resolve(part, state, (names, zones), taken, draws)?);
+                found.extend(resolve(part, state, names, taken, draws)?);
             }
             found
         }
         Target::Without(these, without) => {
-            let without = resolve(without, state, (names, zones), taken, draws)?;
-            let these = resolve(these, state, (names, zones), taken, draws)?;
+            let without = resolve(without, state, names, taken, draws)?;
+            let these = resolve(these, state, names, taken, draws)?;
             these.difference(&without).copied().collect()
         }
     };
@@ -82,14 +81,14 @@ fn some(
     count: usize,
     with_leader: bool,
     leader: impl Fn() -> Result<MemberNo, String>,
-    draws: &mut ChaCha8Rng,
+    draws: &mut Draws,
 ) -> Result<BTreeSet<MemberNo>, String> {
     let followers = followers(state);
     let mut chosen = BTreeSet::new();
     if with_leader && count > 0 {
         chosen.insert(leader()?);
     }
-    chosen.extend(draw(&followers, count - chosen.len(), draws));
+    chosen.extend(draws.members(&followers, count - chosen.len()));
     if chosen.len() < count {
         return Err(format!("only {} of {count} members are up to choose from", chosen.len()));
     }
@@ -118,28 +117,86 @@ fn followers(state: &LabState) -> BTreeSet<MemberNo> {
         .collect()
 }
 
-fn draw(from: &BTreeSet<MemberNo>, count: usize, draws: &mut ChaCha8Rng) -> BTreeSet<MemberNo> {
-    let mut from: Vec<_> = from.iter().copied().collect();
-    from.shuffle(draws);
-    from.into_iter().take(count).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::wait::tests::cluster;
-    use rand::SeedableRng;
+
+    use lab_protocol::node_protocol::{ClusterId, Index, MemberId, Revision, Role, Status, Term};
+    use lab_protocol::{Event, MemberPlan, Numbered};
+
+    /// A whole cluster of so many members in term 4 with this leader.
+    fn cluster(members: u8, leader: u8) -> LabState {
+        let mut events = vec![Event::RunStarted {
+            run: "r".into(),
+            seed: 1,
+            version: "0".into(),
+            engine: "raft-node".into(),
+            token: "t".into(),
+            wall_millis: 0,
+            members: (1..=members)
+                .map(|number| MemberPlan {
+                    member: MemberNo(number),
+                    client_url: String::new(),
+                    peer_url: String::new(),
+                })
+                .collect(),
+        }];
+        for number in 1..=members {
+            let member = MemberNo(number);
+            let id = MemberId(u64::from(number));
+            events.push(Event::Process { member, process: Process::Up { pid: 1 } });
+            events.push(Event::Identified { member, id, cluster: ClusterId(1) });
+            let role = if number == leader { Role::Leader } else { Role::Follower };
+            events.push(Event::Status { member, status: Box::new(status(role, 4, Some(leader))) });
+        }
+        let mut state = LabState::default();
+        for (seq, event) in (1..).zip(events) {
+            state.apply(&Numbered { seq, at_micros: seq * 1000, event }, true);
+        }
+        state
+    }
+
+    fn status(role: Role, term: u64, leader: Option<u8>) -> Status {
+        Status {
+            at_micros: 0,
+            role,
+            term: Term(term),
+            vote: None,
+            leader: leader.map(|leader| MemberId(u64::from(leader))),
+            first: Index(1),
+            last: Index(9),
+            persisted: Index(9),
+            commit: Index(9),
+            applied: Index(9),
+            terms: vec![],
+            revision: Revision(3),
+            tick_micros: 100_000,
+            election_elapsed_ticks: 0,
+            election_timeout_ticks: 10,
+            promotable: true,
+            voters: vec![],
+            learners: vec![],
+            progress: vec![],
+            waiting_proposals: 0,
+            waiting_reads: 0,
+            leases: 0,
+            fsync_last_micros: 0,
+            state_bytes: 0,
+        }
+    }
 
     #[test]
     fn targets_mean_members() {
         let state = cluster(5, 3);
-        let names = Names::from([("old".into(), BTreeSet::from([MemberNo(2)]))]);
+        let names = Names::from([
+            ("old".into(), BTreeSet::from([MemberNo(2)])),
+            ("zone a".into(), BTreeSet::from([MemberNo(1), MemberNo(2)])),
+        ]);
         let taken = BTreeSet::from([MemberNo(3), MemberNo(5)]);
-        let zones = Names::from([("a".into(), BTreeSet::from([MemberNo(1), MemberNo(2)]))]);
         let find = |text: &str, seed: u64| {
             let target: Target = text.parse().expect(text);
-            let mut draws = ChaCha8Rng::seed_from_u64(seed);
-            resolve(&target, &state, (&names, &zones), &taken, &mut draws)
+            let mut draws = Draws::at(seed, [0; 4]);
+            resolve(&target, &state, &names, &taken, &mut draws)
         };
         let members = |numbers: &[u8]| Ok(numbers.iter().copied().map(MemberNo).collect());
         for (text, expected) in [
@@ -168,8 +225,8 @@ mod tests {
         assert!(find("unknown_name", 1).is_err());
         let mut nobody = state.clone();
         nobody.members.values_mut().for_each(|member| member.status = None);
-        let mut draws = ChaCha8Rng::seed_from_u64(1);
-        let error = resolve(&Target::Leader, &nobody, (&names, &zones), &taken, &mut draws);
+        let mut draws = Draws::at(1, [0; 4]);
+        let error = resolve(&Target::Leader, &nobody, &names, &taken, &mut draws);
         assert_eq!(error, Err("nobody leads now".into()));
     }
 }

@@ -3,31 +3,32 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lab_check::Tally;
 use lab_protocol::scenario::{Action, LinkWord, MemberVerb, Span, Target, Verb};
 use lab_protocol::terminal::LineEnd;
-use lab_protocol::{By, Call, Command, Grudge, Link, MemberNo, WorkloadSpec};
+use lab_protocol::{By, Call, Command, EngineKind, Grudge, Link, MemberNo, WorkloadSpec};
+use tokio::time::Instant;
 
-use super::runner::{Runner, Trouble};
+use super::runner::{DrillError, Runner, Trouble};
 use super::target::resolve;
 
 type Members = BTreeSet<MemberNo>;
 
+/// Voters of etcd have to be connected for five seconds before the members may change.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// Between two tries.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Runner<'_> {
     /// Carries one action out; single puts and reads are only begun.
-    pub(super) async fn act(
-        &mut self,
-        action: &Action,
-        election_timeout: Duration,
-    ) -> Result<(), Trouble> {
+    pub(super) async fn act(&mut self, action: &Action) -> Result<(), Trouble> {
         self.catch_up()?;
-        self.perform_verb(action.verb(), election_timeout).await
+        self.perform_verb(action.verb()).await?;
+        self.far_apart().await
     }
 
-    async fn perform_verb(
-        &mut self,
-        verb: &Verb,
-        election_timeout: Duration,
-    ) -> Result<(), Trouble> {
+    async fn perform_verb(&mut self, verb: &Verb) -> Result<(), Trouble> {
         let named = |target: &Target, name: &Option<String>| (target.clone(), name.clone());
         match verb {
             Verb::Crash { target, name } => {
@@ -59,8 +60,7 @@ impl Runner<'_> {
             Verb::Cut { link } => self.links(link, |link| Command::Cut { link }).await,
             Verb::Heal { link } => self.links(link, |link| Command::Heal { link }).await,
             Verb::Delay { link, by, jitter } => {
-                let (millis, jitter_millis) =
-                    (millis(*by, election_timeout), millis(*jitter, election_timeout));
+                let (millis, jitter_millis) = (self.millis(*by), self.millis(*jitter));
                 self.links(link, |link| Command::Delay { link, millis, jitter_millis }).await
             }
             Verb::Partition { groups } => self.partition(groups).await,
@@ -69,13 +69,13 @@ impl Runner<'_> {
             Verb::ReadBack => self.submit(Command::ReadBack).await,
             Verb::Members { change, in_vain } => self.members(change, *in_vain).await,
             Verb::Workload { puts, reads } => {
-                let spec = self.seen.state.workload.clone().unwrap_or_default();
+                let spec = self.seen.tally.state.workload.clone().unwrap_or_default();
                 let spec =
                     WorkloadSpec { puts_per_second: *puts, reads_per_second: *reads, ..spec };
                 self.submit(Command::SetWorkload { spec }).await
             }
             Verb::Put { target, times, deadline } => {
-                let deadline = millis(*deadline, election_timeout);
+                let deadline = self.millis(*deadline);
                 for member in self.find(target, &Members::new())? {
                     for _ in 0..*times {
                         self.puts += 1;
@@ -87,7 +87,7 @@ impl Runner<'_> {
                 Ok(())
             }
             Verb::Read { target, serializable, times, deadline } => {
-                let deadline = millis(*deadline, election_timeout);
+                let deadline = self.millis(*deadline);
                 for member in self.find(target, &Members::new())? {
                     for _ in 0..*times {
                         // The last key written by a drill, or one of the workload's.
@@ -106,11 +106,17 @@ impl Runner<'_> {
             }
             Verb::Backups(habit) => {
                 let (every_millis, keep) = match habit {
-                    Some((every, keep)) => (u64::from(millis(*every, election_timeout)), *keep),
+                    Some((every, keep)) => (u64::from(self.millis(*every)), *keep),
                     None => (0, 0),
                 };
                 self.submit(Command::SetBackups { every_millis, keep, verify: true }).await
             }
+            Verb::Name { target, name } => {
+                let members = self.find(target, &Members::new())?;
+                self.name(name.clone(), members).await
+            }
+            // Whoever goes through a list waits.
+            Verb::Wait(_) | Verb::WaitUntil { .. } => Ok(()),
             Verb::Damage { file } => {
                 self.submit(Command::DamageSnapshot { name: file.clone() }).await
             }
@@ -118,10 +124,10 @@ impl Runner<'_> {
             Verb::LeaseGrant { target, ttl_seconds, name } => {
                 self.grant(target, *ttl_seconds, name).await
             }
-            Verb::Fault(fault) => self.fault(fault, election_timeout).await,
+            Verb::Fault(fault) => self.fault(fault).await,
             Verb::For { verb, lasts } => {
-                self.lasts = Some(u64::from(millis(*lasts, election_timeout)));
-                let done = Box::pin(self.perform_verb(verb, election_timeout)).await;
+                self.lasts = Some(u64::from(self.millis(*lasts)));
+                let done = Box::pin(self.perform_verb(verb)).await;
                 self.lasts = None;
                 done
             }
@@ -136,8 +142,30 @@ impl Runner<'_> {
         }
     }
 
-    /// Types a line at the lab's terminal, and sees how it ends.
+    /// Types a line; again, as somebody at a shell would, while real etcd says that its voters have
+    /// not been connected for long enough to change the members.
     async fn type_line(&mut self, line: &str, in_vain: bool) -> Result<(), Trouble> {
+        let healthy_by = Instant::now() + HEALTHY;
+        loop {
+            let typed = self.type_once(line, in_vain).await;
+            let is_etcd = EngineKind::of(&self.seen.tally.state.engine) == EngineKind::Etcd;
+            match typed {
+                Err(Trouble::Broken(why))
+                    if is_etcd
+                        && !in_vain
+                        && why.contains("unhealthy cluster")
+                        && Instant::now() < healthy_by =>
+                {
+                    self.say("     etcd wants all voters to be connected for 5 s; once more");
+                    self.follow_until(Instant::now() + AGAIN, |_| false).await?;
+                }
+                typed => return typed,
+            }
+        }
+    }
+
+    /// Types a line at the lab's terminal, and sees how it ends.
+    async fn type_once(&mut self, line: &str, in_vain: bool) -> Result<(), Trouble> {
         match (self.submit(Command::Type { line: line.to_owned() }).await, in_vain) {
             (Err(Trouble::Impossible(why)), true) => {
                 self.say(&format!("     {why}"));
@@ -146,7 +174,8 @@ impl Runner<'_> {
             (done, _) => done?,
         }
         self.catch_up()?;
-        let end = self.seen.state.terminal.lines().next_back().and_then(|line| line.end.clone());
+        let end =
+            self.seen.tally.state.terminal.lines().next_back().and_then(|line| line.end.clone());
         // A member's start says nothing; whether it runs is seen by its process.
         let Some(LineEnd::Said(said)) = end else { return Ok(()) };
         let words = said.errors.lines().last().unwrap_or_default().to_owned();
@@ -175,7 +204,7 @@ impl Runner<'_> {
             MemberVerb::Remove { target, name } => {
                 let members = self.find(target, &Members::new())?;
                 if let Some(name) = name {
-                    self.names.insert(name.clone(), members.clone());
+                    self.name(name.clone(), members.clone()).await?;
                 }
                 let command = |member| Command::RemoveMember { member };
                 (members.into_iter().map(command).collect(), &None)
@@ -186,7 +215,7 @@ impl Runner<'_> {
             }
         };
         for command in commands {
-            let known: Members = self.seen.state.members.keys().copied().collect();
+            let known: Members = self.seen.tally.state.members.keys().copied().collect();
             match (self.submit(command).await, in_vain) {
                 (Ok(()), true) => {
                     return Err(Trouble::Broken("it was done and had to be refused".into()));
@@ -196,17 +225,30 @@ impl Runner<'_> {
             }
             self.catch_up()?;
             if let Some(name) = name {
-                let all = self.seen.state.members.keys().copied();
+                let all = self.seen.tally.state.members.keys().copied();
                 let new = all.filter(|member| !known.contains(member)).collect();
-                self.names.insert(name.clone(), new);
+                self.name(name.clone(), new).await?;
             }
         }
         Ok(())
     }
 
+    /// Has these members called so from now on.
+    async fn name(&mut self, name: String, members: Members) -> Result<(), Trouble> {
+        let told = self.lab.named(&name, members.iter().copied().collect()).await;
+        told.map_err(|_| DrillError::Ended)?;
+        self.seen.tally.names.insert(name, members);
+        Ok(())
+    }
+
+    /// Milliseconds of a stretch of time in this cluster.
+    pub(super) fn millis(&self, span: Span) -> u32 {
+        span.millis(self.seen.tally.scale)
+    }
+
     pub(super) fn find(&mut self, target: &Target, taken: &Members) -> Result<Members, Trouble> {
-        let book = (&self.names, &self.zones);
-        resolve(target, &self.seen.state, book, taken, &mut self.draws).map_err(Trouble::Impossible)
+        let Tally { state, names, .. } = &self.seen.tally;
+        resolve(target, state, names, taken, &mut self.draws).map_err(Trouble::Impossible)
     }
 
     pub(super) async fn each(
@@ -217,7 +259,7 @@ impl Runner<'_> {
         let members = self.find(&target, &Members::new())?;
         self.submit_each(&members, command).await?;
         if let Some(name) = name {
-            self.names.insert(name, members);
+            self.name(name, members).await?;
         }
         Ok(())
     }
@@ -256,11 +298,11 @@ impl Runner<'_> {
             let side = self.find(target, &taken)?;
             taken.extend(&side);
             if let Some(name) = name {
-                self.names.insert(name.clone(), side.clone());
+                self.name(name.clone(), side.clone()).await?;
             }
             sides.push(side);
         }
-        let all: Vec<_> = self.seen.state.taking_part().map(|(no, _)| no).collect();
+        let all: Vec<_> = self.seen.tally.state.taking_part().map(|(no, _)| no).collect();
         self.submit(Command::Partition { grudge: Grudge::groups(&all, &sides) }).await
     }
 
@@ -300,8 +342,4 @@ const CALL_MILLIS: u32 = 10_000;
 
 fn invoke(member: MemberNo, call: Call, deadline_millis: u32) -> Command {
     Command::Invoke { member, call, deadline_millis }
-}
-
-pub(super) fn millis(span: Span, election_timeout: Duration) -> u32 {
-    u32::try_from(span.duration(election_timeout).as_millis()).unwrap_or(u32::MAX)
 }

@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
-use tokio::process::Command;
-
-use super::{Beginning, MemberFiles, MemberSeat, client_url, initial_cluster, peer_url};
+use super::{
+    Beginning, EngineError, MemberFiles, MemberSeat, asked_version, client_url, initial_cluster,
+    peer_url,
+};
 use crate::supervisor::Launch;
-
-/// A program that does not tell its version in this time has none.
-const VERSION_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Ends a member with whoever holds its standard input.
 const LIFELINE: &str = "--exit-on-stdin-eof";
@@ -25,14 +21,6 @@ const VERSION_LINE: &str = "Raftlab Version:";
 pub struct RaftNode {
     program: PathBuf,
     extra_args: Vec<OsString>,
-}
-
-/// The program cannot be run.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// There is no such file.
-    #[error("there is no node program at {}; build it (cargo build -p node) or give --node", .0.display())]
-    Missing(PathBuf),
 }
 
 impl RaftNode {
@@ -52,12 +40,7 @@ impl RaftNode {
 
     /// What the program calls itself, such as `raft-node 0.1.0`; its file name if it does not say.
     pub async fn version(&self) -> String {
-        let mut command = Command::new(&self.program);
-        command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        let said = match tokio::time::timeout(VERSION_DEADLINE, command.output()).await {
-            Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
-            Ok(Err(_)) | Err(_) => String::new(),
-        };
+        let said = asked_version(&self.program).await;
         let name = self.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = said.lines().find_map(|line| line.strip_prefix(VERSION_LINE));
         match own.or_else(|| said.lines().next()).map(str::trim) {
@@ -138,18 +121,14 @@ impl RaftNode {
         }
     }
 
-    /// Whether its members take orders of the lab.
-    pub fn takes_orders(&self) -> bool {
-        true
-    }
-
     /// Where its members keep their files.
     pub fn files(&self) -> MemberFiles {
         MemberFiles {
             log: "member/wal",
             log_ending: ".wal",
             state: "member/state.redb",
-            snapshot: "member/snap/db",
+            snapshot: "member/snap",
+            snapshot_ending: "/db",
         }
     }
 

@@ -137,6 +137,11 @@ impl Fabric {
         format!("{member}.test:{VIRTUAL_PORT}")
     }
 
+    /// The same for programs that want numbers: an address that nobody has.
+    pub fn virtual_address(member: MemberNo) -> String {
+        format!("192.0.2.{}:{VIRTUAL_PORT}", member.0)
+    }
+
     /// The proxy through which this member must dial its peers.
     pub fn proxy_url(&self, member: MemberNo) -> Option<String> {
         self.proxies.get(&member).map(|address| format!("socks5://{address}"))

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Endpoint, Fabric, LinkCounts, VIRTUAL_PORT};
+use super::{Endpoint, Fabric, LinkCounts};
 use crate::clock::RunClock;
 
 /// Places in the channel that messages leave for changes of a condition: enough for every link of
@@ -111,12 +111,9 @@ impl Wires {
     /// The member behind a virtual name or a virtual address (`192.0.2.<number>`, for programs
     /// that want numbers), and where it really listens.
     pub(super) fn resolve(&self, host: &str, port: u16) -> Option<(MemberNo, SocketAddr)> {
-        if port != VIRTUAL_PORT {
-            return None;
-        }
+        let target = format!("{host}:{port}");
         let named = |member: MemberNo| {
-            Fabric::virtual_name(member).strip_suffix(&format!(":{VIRTUAL_PORT}")) == Some(host)
-                || host == format!("192.0.2.{}", member.0)
+            target == Fabric::virtual_name(member) || target == Fabric::virtual_address(member)
         };
         self.targets.iter().find(|(member, _)| named(**member)).map(|(m, address)| (*m, *address))
     }

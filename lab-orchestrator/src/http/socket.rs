@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use lab_protocol::{By, ClientFrame, Event, LAB_PROTOCOL_VERSION, Numbered, ServerFrame};
+use lab_protocol::{By, ClientFrame, Event, Fate, LAB_PROTOCOL_VERSION, Numbered, ServerFrame};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -227,7 +227,7 @@ fn within_budget(events: &[Arc<Numbered>]) -> (Vec<Numbered>, u32) {
     let kept = events
         .iter()
         .filter(|numbered| {
-            if !matches!(numbered.event, Event::Message(_)) {
+            if !matches!(&numbered.event, Event::Message(message) if message.fate != Fate::Held) {
                 return true;
             }
             messages += 1;
@@ -242,7 +242,7 @@ fn within_budget(events: &[Arc<Numbered>]) -> (Vec<Numbered>, u32) {
 
 #[cfg(test)]
 mod tests {
-    use lab_protocol::{Fate, Link, MemberNo, Message as Wire};
+    use lab_protocol::{Link, MemberNo, Message as Wire};
     use node_protocol::{FrameKind, Index, Term};
 
     use super::*;

@@ -12,14 +12,23 @@ use etcd_api::etcdserverpb::{
 use http::Uri;
 use lab_protocol::MemberNo;
 use node_protocol::{ClusterId, MemberId};
+use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 
-use crate::engine::{initial_cluster, peer_url};
-use crate::fabric::Fabric;
+use crate::engine::{Engine, initial_cluster};
 use crate::workload::{CallError, Connection, Dialler, classify};
 
 /// Longer than a member itself waits (5 s and two election timeouts), so that its words are heard.
 const DEADLINE: Duration = Duration::from_secs(15);
+
+/// What etcd says when not all of its voters have been connected for long enough.
+const UNHEALTHY: &str = "unhealthy cluster";
+
+/// A young cluster of etcd is asked again for so long: somebody at a shell would do the same.
+const HEALTHY: Duration = Duration::from_secs(7);
+
+/// After this time.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// A change that a member is asked for.
 #[expect(missing_docs, reason = "the names say it")]
@@ -55,12 +64,31 @@ pub(super) struct Newcomer {
 /// Errors: what the member says, or that nothing is known of the outcome.
 pub(super) async fn ask(
     dialler: &Dialler,
+    engine: &Engine,
     (member, at): (MemberNo, Uri),
     change: Change,
 ) -> Result<Changed, String> {
+    let patience = match engine {
+        Engine::RaftNode(_) => Duration::ZERO,
+        Engine::Etcd(_) => HEALTHY,
+    };
+    let healthy_by = Instant::now() + patience;
     let connection =
         dialler.dial(&at).await.map_err(|error| format!("{member} was not reached: {error}"))?;
-    match tokio::time::timeout(DEADLINE, make(&connection, change)).await {
+    let made = async {
+        loop {
+            match make(&connection, engine, change).await {
+                // Nothing was proposed: etcd wants its peers to be connected for five seconds.
+                Err(status)
+                    if status.message().contains(UNHEALTHY) && Instant::now() < healthy_by =>
+                {
+                    sleep(RETRY).await;
+                }
+                made => return made,
+            }
+        }
+    };
+    match tokio::time::timeout(DEADLINE, made).await {
         Ok(Ok(changed)) => Ok(changed),
         Ok(Err(status)) => Err(match classify(&status) {
             CallError::Refused { code, message } if is_open(code, &message) => {
@@ -88,10 +116,10 @@ fn is_open(code: Code, message: &str) -> bool {
     }
 }
 
-async fn make(connection: &Connection, change: Change) -> Result<Changed, Status> {
+async fn make(connection: &Connection, engine: &Engine, change: Change) -> Result<Changed, Status> {
     let mut cluster = connection.cluster();
     match change {
-        Change::Add { member, learner } => add(connection, member, learner).await,
+        Change::Add { member, learner } => add(connection, engine, member, learner).await,
         Change::Promote { id } => {
             cluster.member_promote(MemberPromoteRequest { id: id.0 }).await?;
             Ok(Changed::Otherwise)
@@ -110,9 +138,14 @@ async fn make(connection: &Connection, change: Change) -> Result<Changed, Status
 
 /// Adds a member under its virtual name. One that was added before, without anybody hearing the
 /// answer, is taken as it is: nobody else has that name.
-async fn add(connection: &Connection, member: MemberNo, learner: bool) -> Result<Changed, Status> {
+async fn add(
+    connection: &Connection,
+    engine: &Engine,
+    member: MemberNo,
+    learner: bool,
+) -> Result<Changed, Status> {
     let mut cluster = connection.cluster();
-    let url = peer_url(member);
+    let url = engine.peer_url(member);
     let list = cluster.member_list(MemberListRequest::default()).await?.into_inner();
     let known = list.members.into_iter().find(|known| known.peer_urls.contains(&url));
     let (header, added, members) = match known {
@@ -129,7 +162,7 @@ async fn add(connection: &Connection, member: MemberNo, learner: bool) -> Result
     };
     let named: Vec<_> = members
         .iter()
-        .flat_map(|one| one.peer_urls.iter().map(|url| (name_behind(url), url.as_str())))
+        .flat_map(|one| one.peer_urls.iter().map(|url| (name_behind(engine, url), url.as_str())))
         .collect();
     let named = named.iter().map(|(name, url)| (name.as_str(), *url));
     Ok(Changed::Added(Newcomer {
@@ -143,9 +176,9 @@ async fn add(connection: &Connection, member: MemberNo, learner: bool) -> Result
 
 /// The name of the member with this peer URL. One that has not started yet has told none, but in
 /// the lab the URL says it too.
-fn name_behind(url: &str) -> String {
+fn name_behind(engine: &Engine, url: &str) -> String {
     (1..=crate::supervisor::PLACES)
         .map(MemberNo)
-        .find(|&member| url == format!("http://{}", Fabric::virtual_name(member)))
+        .find(|&member| url == engine.peer_url(member))
         .map_or_else(|| url.trim_start_matches("http://").to_owned(), |member| member.to_string())
 }

@@ -1,12 +1,13 @@
 //! What a command means for the lab as it is: effects, or why not. Pure.
 
+mod engine;
 mod faults;
 
 use std::collections::BTreeSet;
 
 use lab_protocol::{
-    Call, Command, Damage, Fault, HeldOrder, LabState, Link, LinkCondition, MemberFile, MemberNo,
-    MemberState, Process, Standing, TxnOp, WorkloadSpec,
+    Call, Command, Damage, Endpoints, Fault, HeldOrder, LabState, Link, LinkCondition, MemberFile,
+    MemberNo, MemberState, MixSpec, Process, Standing, TxnOp, WorkloadSpec,
 };
 use node_protocol::MemberId;
 
@@ -22,6 +23,8 @@ const MAX_RATE: u32 = 2_000;
 const MAX_KEYS: u32 = 1_000_000;
 /// Each hears of every change.
 const MAX_WATCHES: u32 = 16;
+const MAX_CLIENTS: u32 = 200;
+const MAX_RETRIES: u32 = 100;
 const MAX_KEY_BYTES: usize = 4 * 1024;
 const MAX_VALUE_BYTES: usize = 64 * 1024;
 const MAX_DEADLINE_MILLIS: u32 = 600_000;
@@ -46,6 +49,7 @@ pub enum Effect {
     Set(Link, LinkCondition),
     StartOver,
     SetWorkload(WorkloadSpec),
+    SetMix(MixSpec),
     SetWatches(u32),
     Put { member: MemberNo, key: String, value: String },
     Get { member: MemberNo, key: String, serializable: bool },
@@ -76,6 +80,7 @@ pub enum Effect {
 /// Effects that would change nothing are left out, so the answer may be empty: what was asked is
 /// so already.
 pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String> {
+    engine::able(state, command)?;
     match command {
         Command::Crash { member } => match &process(state, *member)?.process {
             Process::Up { .. } | Process::Paused { .. } => Ok(vec![Effect::Crash(*member)]),
@@ -150,6 +155,10 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
         Command::SetWorkload { spec } => {
             possible(state, spec)?;
             Ok(vec![Effect::SetWorkload(spec.clone())])
+        }
+        Command::SetMix { mix } => {
+            mix_possible(state, mix)?;
+            Ok(vec![Effect::SetMix(mix.clone())])
         }
         Command::SetWatches { count } if *count > MAX_WATCHES => {
             Err(format!("at most {MAX_WATCHES} clients watch"))
@@ -228,6 +237,10 @@ pub fn decide(state: &LabState, command: &Command) -> Result<Vec<Effect>, String
                 }
             }
             Some(_) => Ok(vec![]),
+        },
+        Command::Predict { guesses } => match &state.lesson {
+            Some(lesson) => lesson.takes(guesses).map(|()| vec![]),
+            None => Err("no lesson is taken; `raft-lab up --lesson FILE` begins one".into()),
         },
         Command::DamageSnapshot { name } => Ok(vec![Effect::DamageSnapshot(name.clone())]),
         Command::SetBackups { every_millis, keep, verify } => {
@@ -390,6 +403,32 @@ fn possible(state: &LabState, spec: &WorkloadSpec) -> Result<(), String> {
     Ok(())
 }
 
+fn mix_possible(state: &LabState, mix: &MixSpec) -> Result<(), String> {
+    let MixSpec { rate, shares, clients, keys, deadline_millis, retries, endpoints } = mix;
+    if *rate > MAX_RATE {
+        return Err(format!("clients begin at most {MAX_RATE} errands a second"));
+    }
+    if *rate > 0 && shares.total() == 0 {
+        return Err("a mix has a share of something, such as { register = 1 }".into());
+    }
+    if !(1..=MAX_CLIENTS).contains(clients) {
+        return Err(format!("1 to {MAX_CLIENTS} clients run errands"));
+    }
+    if !(1..=MAX_KEYS).contains(keys) {
+        return Err(format!("a workload has 1 to {MAX_KEYS} keys"));
+    }
+    if *retries > MAX_RETRIES {
+        return Err(format!("an operation is tried again at most {MAX_RETRIES} times"));
+    }
+    deadline_fits(*deadline_millis)?;
+    match endpoints {
+        Endpoints::All | Endpoints::OneEach => Ok(()),
+        Endpoints::These(members) => {
+            members.iter().try_for_each(|member| process(state, *member).map(drop))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lab_protocol::{Ended, Event, Grudge, MemberPlan, Numbered};
@@ -444,6 +483,7 @@ mod tests {
     #[test]
     fn each_command_does_what_it_says_or_says_why_not() {
         let m = |no| MemberNo(no);
+        let mix = |rate| MixSpec { rate, ..MixSpec::default() };
         let spec = |rate| WorkloadSpec { puts_per_second: rate, ..WorkloadSpec::default() };
         let heal = |from, to| Effect::Set(link(from, to), LinkCondition::Open);
         let cut = |from, to| Effect::Set(link(from, to), LinkCondition::Cut);
@@ -491,6 +531,11 @@ mod tests {
             ),
             (Command::SetWatches { count: 17 }, Err("at most 16 clients watch")),
             (Command::SetWatches { count: 2 }, Ok(vec![Effect::SetWatches(2)])),
+            (
+                Command::SetMix { mix: mix(2_001) },
+                Err("clients begin at most 2000 errands a second"),
+            ),
+            (Command::SetMix { mix: mix(9) }, Ok(vec![Effect::SetMix(mix(9))])),
             (Command::SetWorkload { spec: spec(9) }, Ok(vec![Effect::SetWorkload(spec(9))])),
             (backups(0, 0), Ok(vec![set_backups(0, 0)])),
             (backups(1_000, 2), Ok(vec![set_backups(1_000, 2)])),

@@ -28,4 +28,5 @@ mod turn;
 
 pub use change::Change;
 pub use decide::{Effect, decide};
+pub(crate) use plan::run_name;
 pub use plan::{Lab, LabPlan, StartError};

@@ -26,8 +26,8 @@ pub(super) enum Await {
     StartedOver,
     /// The line that this command is has ended.
     Said(CommandId),
-    /// A member has heard what this command has it told.
-    Heeded(CommandId),
+    /// This member has heard what this command has it told.
+    Heeded(CommandId, MemberNo),
     /// Something came of a message that a link held.
     OfMessage(u64),
 }
@@ -173,7 +173,7 @@ fn seen(awaits: Await, event: &Event) -> Seen {
         (
             Await::Up(_)
             | Await::OfMessage(_)
-            | Await::Heeded(_)
+            | Await::Heeded(..)
             | Await::Paused(_)
             | Await::Down(_)
             | Await::Changed(_)

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::turn::{Inputs, Loop};
 use crate::clients::MakeClients;
 use crate::clock::{RunClock, wall_millis};
-use crate::engine::{EngineError, RaftNode, client_url, peer_url};
+use crate::engine::{Engine, EngineError, EngineName, client_url};
 use crate::fabric::{Endpoint, Fabric, WIRE_EVENTS};
 use crate::handle::{LabHandle, REQUESTS};
 use crate::journal::{self, RING_BYTES};
@@ -42,7 +42,9 @@ pub struct LabPlan {
     pub dir: Option<PathBuf>,
     /// Deletes the cluster that is in the directory.
     pub fresh: bool,
-    /// The node program.
+    /// What the members are.
+    pub engine: EngineName,
+    /// The program: our node, or etcd.
     pub node: PathBuf,
     /// Flags that every member is given beside its own.
     pub node_args: Vec<OsString>,
@@ -63,6 +65,7 @@ impl LabPlan {
             members: None,
             dir: None,
             fresh: false,
+            engine: EngineName::RaftNode,
             node,
             node_args: Vec::new(),
             seed,
@@ -75,11 +78,13 @@ impl LabPlan {
 
 impl fmt::Debug for LabPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { members, dir, fresh, node, node_args, seed, hold_back, power, clients } = self;
+        let Self { members, dir, fresh, engine, node, node_args, seed, hold_back, power, clients } =
+            self;
         f.debug_struct("LabPlan")
             .field("members", members)
             .field("dir", dir)
             .field("fresh", fresh)
+            .field("engine", engine)
             .field("node", node)
             .field("node_args", node_args)
             .field("seed", seed)
@@ -122,7 +127,7 @@ impl Lab {
     /// Starts the lab and asks every member's process to start. What comes of that is in the
     /// journal.
     pub async fn start(plan: LabPlan) -> Result<Self, StartError> {
-        let engine = RaftNode::new(&plan.node, plan.node_args)?;
+        let engine = Engine::new(plan.engine, &plan.node, plan.node_args)?;
         if let Some(size) = plan.members.filter(|size| !(1..=9).contains(size)) {
             return Err(StartError::Size(size));
         }
@@ -158,18 +163,30 @@ impl Lab {
         let fabric = Fabric::open(&endpoints, plan.seed, clock, wire_events)
             .await
             .map_err(StartError::Fabric)?;
-        let telemetry: Vec<_> =
-            seats.clone().map(|(member, ports)| (member, ports.telemetry)).collect();
-        let observer = Observer::start(&telemetry, clock, &observations);
-        let (tells, found) = mpsc::channel(FOUND);
-        let finder = Finder::start(&telemetry, tells);
-        let supervisor = Supervisor::start(process_events).map_err(StartError::Supervisor)?;
+        // Who does not speak by itself is asked, and its output is read.
+        let (speaks, asked_at): (Vec<_>, Vec<_>) = match engine.takes_orders() {
+            true => (seats.clone().map(|(no, ports)| (no, ports.telemetry)).collect(), Vec::new()),
+            false => (Vec::new(), seats.clone().map(|(no, ports)| (no, ports.client)).collect()),
+        };
         let mut outputs = BTreeMap::new();
+        let mut listens = BTreeMap::new();
         for &member in &places {
-            outputs.insert(member, Output::new(Some(directory.output_path(member))));
+            let output = Output::new(Some(directory.output_path(member)));
+            if !asked_at.is_empty() {
+                listens.insert(member, output.listen());
+            }
+            outputs.insert(member, output);
         }
         let outputs = Arc::new(outputs);
-        let plans = record.taking_part().into_iter().map(|no| planned(no, &ports)).collect();
+        let observer = match engine.takes_orders() {
+            true => Observer::start(&speaks, clock, &observations),
+            false => Observer::ask(&asked_at, listens, clock, &observations),
+        };
+        let (tells, found) = mpsc::channel(FOUND);
+        let finder = Finder::start(&speaks, tells);
+        let supervisor = Supervisor::start(process_events).map_err(StartError::Supervisor)?;
+        let seated = |no| planned(no, &ports, &engine);
+        let plans = record.taking_part().into_iter().map(seated).collect();
         let (writer, journal) = journal::open(clock, RING_BYTES);
         let engine_version = engine.version().await;
         let ended = CancellationToken::new();
@@ -223,13 +240,13 @@ impl Lab {
 }
 
 /// A member in its place.
-pub(super) fn planned(member: MemberNo, ports: &Reservation) -> MemberPlan {
+pub(super) fn planned(member: MemberNo, ports: &Reservation, engine: &Engine) -> MemberPlan {
     let ports = ports.members[usize::from(member.0) - 1];
-    MemberPlan { member, client_url: client_url(ports), peer_url: peer_url(member) }
+    MemberPlan { member, client_url: client_url(ports), peer_url: engine.peer_url(member) }
 }
 
 /// A name for a run that is unique and says when it began: `2026-11-22-21-55-04-3f9a`.
-pub(super) fn run_name() -> String {
+pub(crate) fn run_name() -> String {
     let seconds = wall_millis() / 1_000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

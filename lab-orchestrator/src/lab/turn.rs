@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab_protocol::{By, Command, CommandId, Event, MemberNo, MemberPlan, Process, Said};
+use lab_protocol::{By, Command, CommandId, Endpoints, Event, MemberNo, MemberPlan, Process, Said};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -30,7 +30,7 @@ use super::traffic::Traffic;
 use crate::clients::{CLIENT_EVENTS, ClientSeat, Clients, MakeClients};
 use crate::clock::{RunClock, wall_millis};
 use crate::engine::control::Order as ControlOrder;
-use crate::engine::{Beginning, MemberSeat, RaftNode};
+use crate::engine::{self, Beginning, Engine, MemberSeat, Restored};
 use crate::fabric::{Fabric, WireEvent};
 use crate::handle::{Request, SubmitError};
 use crate::journal::JournalWriter;
@@ -65,7 +65,7 @@ pub(super) struct Parts {
     pub(super) ports: Reservation,
     pub(super) clock: RunClock,
     pub(super) seed: u64,
-    pub(super) engine: RaftNode,
+    pub(super) engine: Engine,
     pub(super) engine_version: String,
     pub(super) directory: Arc<LabDirectory>,
     pub(super) outputs: Arc<BTreeMap<MemberNo, Output>>,
@@ -116,6 +116,8 @@ pub(super) struct Loop {
     snapshots: Snapshots,
     /// Directories of members that were started by a line which named another than their own.
     data_dirs: BTreeMap<MemberNo, PathBuf>,
+    /// What members without telemetry begin with, if it was restored from a snapshot.
+    restored: BTreeMap<MemberNo, Restored>,
     /// Cluster tokens of members that have one of their own.
     tokens: BTreeMap<MemberNo, String>,
     /// Members whose process was ordered to start and has neither run nor failed yet.
@@ -177,6 +179,7 @@ impl Loop {
             added: None,
             snapshots: Snapshots::default(),
             data_dirs: BTreeMap::new(),
+            restored: BTreeMap::new(),
             dialler: Dialler::default(),
             leaving: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -219,7 +222,7 @@ impl Loop {
                 Heard::Wires(events) => self.wires(events),
                 Heard::Observed(events) => {
                     for event in events {
-                        self.append(event);
+                        self.observed(event);
                     }
                 }
                 Heard::Reported(events) => self.reported(events),
@@ -303,6 +306,19 @@ impl Loop {
             Seated { clients: make(seat), reports }
         });
         self.traffic = Traffic::default();
+        self.append(event);
+    }
+
+    /// A member told something. Of one that does not tell that its cluster was restored, the lab
+    /// does, before its identity.
+    fn observed(&mut self, event: Event) {
+        if let Event::Identified { member, cluster, .. } = &event
+            && let Some(restored) = self.restored.remove(member)
+            && restored.cluster == *cluster
+        {
+            let Restored { cluster, snapshot: revision, began_at } = restored;
+            self.append(Event::Restored { member: *member, cluster, revision, began_at });
+        }
         self.append(event);
     }
 
@@ -412,6 +428,15 @@ impl Loop {
                 }
                 self.seated()?.clients.set_workload(asked);
                 self.append(Event::WorkloadChanged { spec });
+                Ok(None)
+            }
+            Effect::SetMix(mix) => {
+                let members = match &mix.endpoints {
+                    Endpoints::These(members) => members.clone(),
+                    Endpoints::All | Endpoints::OneEach => self.serving(),
+                };
+                self.seated()?.clients.set_mix(mix.clone(), members);
+                self.append(Event::MixChanged { mix });
                 Ok(None)
             }
             Effect::SetWatches(count) => {
@@ -549,6 +574,12 @@ impl Loop {
         .map_err(|error| in_full(&error))?;
         self.leave_faults(member).await?;
         let seat = self.seat_of(member, typed);
+        self.restored.remove(&member);
+        if let Engine::Etcd(_) = self.parts.engine {
+            let data_dir = seat.data_dir.clone();
+            let found = blocking(move || engine::restored(&data_dir)).await;
+            self.restored.extend(found.map(|found| (member, found)));
+        }
         let launch = self.parts.engine.launch(&seat);
         self.parts.supervisor.order(Order::Start(Box::new(launch))).await;
         self.starting.insert(member);
@@ -634,7 +665,11 @@ impl Loop {
             Process::Up { .. } => self.starve_again(member).await,
             Process::Planned | Process::Paused { .. } => {}
         }
+        let is_up = matches!(process, Process::Up { .. });
         self.append(Event::Process { member, process });
+        if is_up {
+            self.touch_disk_again(member);
+        }
         if let Some(text) = note {
             self.append(Event::Note { text });
         }

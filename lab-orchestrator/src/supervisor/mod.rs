@@ -25,6 +25,6 @@ mod seats;
 pub use adopted::Adoption;
 pub use child::{Launch, Order, ProcessEvent, Supervisor, ends_with_the_lab};
 pub use directory::{DirectoryError, Joined, LabDirectory, LabRecord, MARKER};
-pub use output::Output;
+pub use output::{Lines, Output, Printed};
 pub use ports::{MemberPorts, PLACES, PortError, Reservation, reserve};
 pub use seats::{FindError, Seat, Seats, find};

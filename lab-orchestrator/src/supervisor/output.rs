@@ -10,6 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::clock::machine_micros;
 
 /// Bytes of lines kept in memory for each member.
 const RING_BYTES: usize = 1024 * 1024;
@@ -23,6 +26,23 @@ const FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// Files kept: the current one and those put aside before.
 const FILES: u32 = 4;
 
+/// Lines that wait for whoever listens. When full, further ones are left out and counted.
+const LISTENED: usize = 4096;
+
+/// A line as it was printed.
+#[derive(Clone, Debug)]
+pub struct Printed {
+    /// When it was read, by the machine's monotonic clock, in microseconds.
+    pub at_micros: u64,
+    /// The line.
+    pub text: String,
+    /// Lines before it that were left out, because nobody took them in time.
+    pub lost_before: u64,
+}
+
+/// The lines of one member, as they are printed.
+pub type Lines = mpsc::Receiver<Printed>;
+
 /// One member's output, over all its processes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -34,6 +54,13 @@ struct Kept {
     lines: VecDeque<String>,
     bytes: usize,
     file: Sink,
+    listener: Option<Listener>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    lines: mpsc::Sender<Printed>,
+    lost: u64,
 }
 
 /// Where lines go besides memory.
@@ -57,13 +84,29 @@ impl Output {
     /// Without a path, or when the file cannot be written, memory alone keeps it.
     pub fn new(path: Option<PathBuf>) -> Self {
         let file = path.map_or(Sink::Nowhere, Sink::Later);
-        Self { kept: Arc::new(Mutex::new(Kept { lines: VecDeque::new(), bytes: 0, file })) }
+        let kept = Kept { lines: VecDeque::new(), bytes: 0, file, listener: None };
+        Self { kept: Arc::new(Mutex::new(kept)) }
+    }
+
+    /// Every line from now on; whoever listened before hears no more.
+    pub fn listen(&self) -> Lines {
+        let (lines, listened) = mpsc::channel(LISTENED);
+        self.kept.lock().listener = Some(Listener { lines, lost: 0 });
+        listened
     }
 
     /// Keeps one line.
     pub(super) fn line(&self, raw: &[u8]) {
         let line = harmless(raw);
         let mut kept = self.kept.lock();
+        if let Some(Listener { lines, lost }) = &mut kept.listener {
+            let printed =
+                Printed { at_micros: machine_micros(), text: line.clone(), lost_before: *lost };
+            match lines.try_send(printed) {
+                Ok(()) => *lost = 0,
+                Err(_) => *lost += 1,
+            }
+        }
         if let Sink::Later(path) = &kept.file {
             kept.file = match RotatingFile::open(path.clone()) {
                 Ok(file) => Sink::File(file),

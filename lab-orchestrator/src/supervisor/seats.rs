@@ -42,7 +42,7 @@ pub struct Seat {
     pub peer_url: String,
     /// Where it listens to them.
     pub listen_peer_url: String,
-    /// Where its telemetry is read.
+    /// Where its telemetry is read; empty of a member that has none.
     pub telemetry_url: String,
     /// The proxy through which it dials its peers.
     pub proxy_url: String,

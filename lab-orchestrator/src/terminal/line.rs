@@ -77,12 +77,14 @@ const REFUSED: [(&str, &str); 6] = [
 const PATHS: [&str; 6] = ["--data-dir", "--wal-dir", "--dir", "--cacert", "--cert", "--key"];
 
 /// Flags of a member that the lab itself gives, and what they would undo.
-const SEATED: [&str; 5] = [
+const SEATED: [&str; 7] = [
     "--listen-telemetry-urls",
     "--peer-proxy",
     "--exit-on-stdin-eof",
     "--lab-control",
     "--config-file",
+    "--logger",
+    "--log-outputs",
 ];
 
 /// Longest line that is read, in bytes.

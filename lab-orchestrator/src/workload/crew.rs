@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Uri;
-use lab_protocol::node_protocol::ClusterId;
-use lab_protocol::{Call, ClientNo, Event, MemberNo, MemberPlan, OpId, Outcome, WorkloadSpec};
+use lab_protocol::{
+    Call, ClientNo, Endpoints, Event, KeyRange, MemberNo, MemberPlan, MixSpec, OpId, Outcome,
+    WorkloadSpec,
+};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -18,8 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::Asking;
+use super::slots::Slots;
 use super::watcher::Watcher;
-use super::{Client, Dialler, Generator, read_back};
+use super::{Client, Dialler, Generator, Mix, errand, mix, read_back};
 use crate::clients::{ClientSeat, Clients};
 
 /// Clients of the workload that have their home at one member: more than one, so that a member's
@@ -47,6 +51,9 @@ pub struct Crew {
     events: mpsc::Sender<Event>,
     orders: mpsc::Sender<Order>,
     spec: watch::Sender<WorkloadSpec>,
+    mix: watch::Sender<Option<Asked>>,
+    /// Stops the mix that runs.
+    mixing: CancellationToken,
     watchers: watch::Sender<u32>,
     operations: Arc<AtomicU64>,
     ending: CancellationToken,
@@ -67,6 +74,7 @@ impl Crew {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let (spec, specs) = watch::channel(WorkloadSpec::idle());
         let (watchers, counts) = watch::channel(0);
+        let (mix, mixes) = watch::channel(None);
         let operations = Arc::new(AtomicU64::new(0));
         let ending = CancellationToken::new();
         let events = seat.events.clone();
@@ -77,8 +85,12 @@ impl Crew {
                 .filter_map(|plan| Some((plan.member, plan.client_url.parse().ok()?)))
                 .collect(),
             seed: seat.seed,
-            events: seat.events,
-            operations: operations.clone(),
+            asking: Asking {
+                events: seat.events,
+                operations: operations.clone(),
+                ending: ending.clone(),
+                first_cluster: Arc::default(),
+            },
             dialler: Dialler::default(),
             ending: ending.clone(),
             clients: Vec::new(),
@@ -89,12 +101,15 @@ impl Crew {
             workloads: 0,
             beat: None,
             watches: Arc::default(),
-            first_cluster: Arc::default(),
             watching: ending.child_token(),
+            mixes: 0,
+            errands: None,
+            told: Arc::default(),
         };
         let mut task = JoinSet::new();
-        task.spawn(work.run(inbox, specs, counts));
-        Self { events, orders, spec, watchers, operations, ending, task }
+        task.spawn(work.run(inbox, specs, mixes, counts));
+        let mixing = ending.child_token();
+        Self { events, orders, spec, mix, mixing, watchers, operations, ending, task }
     }
 
     fn next_op(&self) -> OpId {
@@ -105,6 +120,14 @@ impl Crew {
 impl Clients for Crew {
     fn set_workload(&mut self, spec: WorkloadSpec) {
         self.spec.send_replace(spec);
+    }
+
+    fn set_mix(&mut self, spec: MixSpec, members: BTreeSet<MemberNo>) {
+        // At once: behind this no errand begins an operation.
+        self.mixing.cancel();
+        self.mixing = self.ending.child_token();
+        let stopping = self.mixing.clone();
+        self.mix.send_replace(Some(Asked { spec, members, stopping }));
     }
 
     fn set_watches(&mut self, count: u32) {
@@ -163,8 +186,7 @@ impl Clients for Crew {
 struct Work {
     addresses: BTreeMap<MemberNo, Uri>,
     seed: u64,
-    events: mpsc::Sender<Event>,
-    operations: Arc<AtomicU64>,
+    asking: Asking,
     dialler: Dialler,
     ending: CancellationToken,
     /// The workload's clients, and the members they may turn to.
@@ -180,10 +202,30 @@ struct Work {
     beat: Option<Beat>,
     /// Watches begun so far in the run.
     watches: Arc<AtomicU64>,
-    /// The first cluster that answered.
-    first_cluster: Arc<OnceLock<ClusterId>>,
     /// Ends those who watch.
     watching: CancellationToken,
+    /// Mixes started so far in the run.
+    mixes: u32,
+    /// The errands of the running mix.
+    errands: Option<Errands>,
+    /// The highest revision that errands were told.
+    told: Arc<AtomicI64>,
+}
+
+/// A mix that is to run, its members, and what stops it.
+#[derive(Clone, Debug)]
+struct Asked {
+    spec: MixSpec,
+    members: BTreeSet<MemberNo>,
+    stopping: CancellationToken,
+}
+
+/// A running mix of errands.
+struct Errands {
+    plan: Peekable<Mix>,
+    started: Instant,
+    clients: Vec<Arc<Client>>,
+    running: errand::Errands,
 }
 
 /// A running workload.
@@ -198,6 +240,7 @@ impl Work {
         mut self,
         mut orders: mpsc::Receiver<Order>,
         mut specs: watch::Receiver<WorkloadSpec>,
+        mut mixes: watch::Receiver<Option<Asked>>,
         mut counts: watch::Receiver<u32>,
     ) {
         let ending = self.ending.clone();
@@ -213,6 +256,13 @@ impl Work {
                     Ok(()) => {
                         let spec = specs.borrow_and_update().clone();
                         self.replace_workload(&spec);
+                    }
+                    Err(_) => break,
+                },
+                changed = mixes.changed() => match changed {
+                    Ok(()) => {
+                        let asked = mixes.borrow_and_update().clone();
+                        self.replace_mix(asked);
                     }
                     Err(_) => break,
                 },
@@ -233,8 +283,21 @@ impl Work {
         self.dialler.shutdown().await;
     }
 
-    /// When the next operation of the workload is to start.
+    /// When the next operation of the workload or the next errand is to start.
     fn due(&mut self) -> Option<Instant> {
+        [self.operation_due(), self.errand_due()].into_iter().flatten().min()
+    }
+
+    fn errand_due(&mut self) -> Option<Instant> {
+        if self.open.len() >= OPEN_OPERATIONS {
+            return None;
+        }
+        let errands = self.errands.as_mut()?;
+        let after = errands.plan.peek()?.after;
+        Some(errands.started + after)
+    }
+
+    fn operation_due(&mut self) -> Option<Instant> {
         if self.open.len() >= OPEN_OPERATIONS {
             return None;
         }
@@ -245,7 +308,15 @@ impl Work {
 
     fn start_due(&mut self) {
         let now = Instant::now();
-        while let Some(due) = self.due().filter(|due| *due <= now) {
+        while let Some(due) = self.errand_due().filter(|due| *due <= now) {
+            let Some(errands) = &mut self.errands else { break };
+            let Some(planned) = errands.plan.next() else { break };
+            let client = errands.clients.get(planned.client as usize).cloned();
+            if let (Some(client), true) = (client, now - due <= CATCH_UP) {
+                self.open.spawn(errands.running.clone().run(client, planned));
+            }
+        }
+        while let Some(due) = self.operation_due().filter(|due| *due <= now) {
             let Some(beat) = &mut self.beat else { return };
             let Some(planned) = beat.plan.next() else { return };
             if now - due > CATCH_UP {
@@ -253,7 +324,7 @@ impl Work {
             }
             let deadline = beat.deadline;
             let Some(client) = self.clients.get(planned.client).cloned() else { continue };
-            let op = OpId(self.operations.fetch_add(1, Ordering::Relaxed) + 1);
+            let op = self.asking.next_op();
             let member = client.member();
             self.start(client, op, member, planned.call, deadline);
         }
@@ -282,6 +353,65 @@ impl Work {
         });
     }
 
+    fn replace_mix(&mut self, asked: Option<Asked>) {
+        self.errands = None;
+        let Some(Asked { spec, members, stopping }) = asked else { return };
+        let members: Vec<_> = self
+            .addresses
+            .iter()
+            .filter(|(member, _)| members.contains(member))
+            .map(|(member, at)| (*member, at.clone()))
+            .collect();
+        if spec.is_idle() || members.is_empty() {
+            return;
+        }
+        let number = self.mixes;
+        self.mixes += 1;
+        let mut draws = ChaCha8Rng::seed_from_u64(self.seed ^ u64::from(number) << 40);
+        let mut known = |client: u32| {
+            let mut known = members.clone();
+            known.rotate_left(client as usize % members.len());
+            match spec.endpoints {
+                Endpoints::OneEach => known.truncate(1),
+                Endpoints::All | Endpoints::These(_) => known[1..].shuffle(&mut draws),
+            }
+            known
+        };
+        let client = |number: u32| {
+            let no = ClientNo(ClientNo::FIRST_MIXED + number);
+            let events = self.asking.events.clone();
+            Arc::new(Client::new(no, known(number), self.dialler.clone(), events))
+        };
+        let clients = (0..spec.clients).map(client).collect();
+        let watcher = |place: u32| {
+            let (client, keys) = Slots::watched(place);
+            let mut members = members.clone();
+            let home = place as usize % members.len();
+            members.rotate_left(home);
+            let (dialler, watches) = (self.dialler.clone(), self.watches.clone());
+            let events = self.asking.events.clone();
+            Watcher {
+                client,
+                members,
+                prev_kv: place.is_multiple_of(2),
+                keys,
+                dialler,
+                events,
+                watches,
+            }
+        };
+        let running = errand::Errands {
+            asking: self.asking.clone(),
+            deadline: Duration::from_millis(u64::from(spec.deadline_millis)),
+            retries: spec.retries,
+            stopping,
+            told: self.told.clone(),
+            slots: Arc::new(Slots::new((0..mix::WATCHERS).map(watcher))),
+        };
+        let plan = Mix::new(spec, self.seed, number).peekable();
+        self.errands = Some(Errands { plan, started: Instant::now(), clients, running });
+    }
+
     /// Ends those who watch and has so many others watch, each with a home of its own as far as
     /// there are members.
     fn replace_watchers(&mut self, count: u32) {
@@ -296,8 +426,10 @@ impl Work {
                 client: ClientNo(ClientNo::FIRST_WATCHING + number),
                 members,
                 prev_kv: number % 2 == 0,
+                // Everything that a workload writes.
+                keys: KeyRange { key: "w/".into(), end: Some("w0".into()) },
                 dialler: self.dialler.clone(),
-                events: self.events.clone(),
+                events: self.asking.events.clone(),
                 watches: self.watches.clone(),
             };
             self.open.spawn(watcher.run(self.watching.clone()));
@@ -320,7 +452,8 @@ impl Work {
                     .map(|member| (member, self.addresses[&member].clone()))
                     .collect();
                 let no = ClientNo(self.made);
-                let client = Client::new(no, members, self.dialler.clone(), self.events.clone());
+                let client =
+                    Client::new(no, members, self.dialler.clone(), self.asking.events.clone());
                 self.clients.push(Arc::new(client));
             }
         }
@@ -344,7 +477,7 @@ impl Work {
                     .iter()
                     .filter_map(|member| Some((*member, self.addresses.get(member)?.clone())))
                     .collect();
-                let (dialler, events) = (self.dialler.clone(), self.events.clone());
+                let (dialler, events) = (self.dialler.clone(), self.asking.events.clone());
                 let ending = self.ending.clone();
                 self.open.spawn(async move {
                     let reading = read_back::read_back(asked, &dialler, &events);
@@ -361,13 +494,14 @@ impl Work {
             return Some(client.clone());
         }
         let members = vec![(member, self.addresses.get(&member)?.clone())];
-        let client = Arc::new(Client::new(no, members, self.dialler.clone(), self.events.clone()));
+        let client =
+            Arc::new(Client::new(no, members, self.dialler.clone(), self.asking.events.clone()));
         self.pinned.insert(member, client.clone());
         Some(client)
     }
 
     fn refuse(&mut self, op: OpId, client: ClientNo, member: MemberNo, call: Call) {
-        let events = self.events.clone();
+        let events = self.asking.events.clone();
         let error = format!("{member} is not a member of this lab");
         self.open.spawn(async move {
             // The lab that would listen is ending when these fail.
@@ -384,28 +518,10 @@ impl Work {
         call: Call,
         deadline: Duration,
     ) {
-        let deadline = Instant::now() + deadline;
-        let events = self.events.clone();
-        let ending = self.ending.clone();
-        let first_cluster = self.first_cluster.clone();
+        let asking = self.asking.clone();
+        // The history has its end.
         self.open.spawn(async move {
-            let invoked = Event::Invoked { op, client: client.no(), member, call: call.clone() };
-            if events.send(invoked).await.is_err() {
-                return;
-            }
-            let performed = client.perform(&call, deadline);
-            let (outcome, answered_by) = match ending.run_until_cancelled(performed).await {
-                Some(performed) => performed,
-                None if call.is_write() => (Outcome::Info { error: "the lab ended".into() }, None),
-                None => (Outcome::Fail { error: "the lab ended".into() }, None),
-            };
-            if let Some(cluster) = answered_by
-                && (first_cluster.set(cluster).is_ok() || first_cluster.get() != Some(&cluster))
-            {
-                events.send(Event::AnsweredBy { op, cluster }).await.ok();
-            }
-            // The lab that would listen is ending when this fails.
-            events.send(Event::Returned { op, outcome }).await.ok();
+            asking.ask(&client, (op, member), &call, deadline).await;
         });
     }
 }

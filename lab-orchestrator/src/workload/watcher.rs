@@ -29,6 +29,8 @@ pub(super) struct Watcher {
     pub(super) members: Vec<(MemberNo, Uri)>,
     /// Whether it asks for the rows before each change.
     pub(super) prev_kv: bool,
+    /// What it wants to be told of.
+    pub(super) keys: KeyRange,
     pub(super) dialler: Dialler,
     pub(super) events: mpsc::Sender<Event>,
     /// Watches of the run so far.
@@ -37,7 +39,7 @@ pub(super) struct Watcher {
 
 /// A watch of which the client knows where it goes on.
 #[derive(Clone, Copy, Debug)]
-struct Underway {
+pub(super) struct Underway {
     watch: WatchId,
     next: i64,
 }
@@ -57,7 +59,7 @@ impl Watcher {
     }
 
     /// Watches through one member until that ends.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         member: MemberNo,
         origin: &Uri,
@@ -134,8 +136,7 @@ impl Watcher {
 
     fn request(&self) -> WatchRequest {
         WatchRequest {
-            // Everything that begins with `w/`, as the generator's keys do.
-            keys: KeyRange { key: "w/".into(), end: Some("w0".into()) },
+            keys: self.keys.clone(),
             start_revision: 0,
             filters: Vec::new(),
             prev_kv: self.prev_kv,

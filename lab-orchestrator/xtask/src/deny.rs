@@ -19,7 +19,8 @@ use crate::places;
 /// They are what two parties share: whatever they bring, both carry.
 const CONTRACTS: [(&str, &[&str]); 3] = [
     ("node-protocol", &["postcard", "serde", "thiserror"]),
-    ("lab-protocol", &["node-protocol", "postcard", "serde", "thiserror"]),
+    // schemars is optional: only `raft-lab` asks for the schema of scenario files.
+    ("lab-protocol", &["node-protocol", "postcard", "schemars", "serde", "thiserror"]),
     ("lab-check", &["lab-protocol", "node-protocol"]),
 ];
 

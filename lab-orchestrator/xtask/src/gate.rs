@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::command::{Plain, say};
 use crate::running::{Running, is_running, processor_time, send};
-use crate::{breaks, crashes, lab, namespaces, page, places, proofs, test, verdict};
+use crate::{breaks, catalogue, crashes, lab, namespaces, page, places, proofs, test, verdict};
 
 /// One gate: its name, what it shows, and how it is run.
 struct Gate {
@@ -18,7 +18,7 @@ struct Gate {
     run: fn(&[String]) -> Result<()>,
 }
 
-const GATES: [Gate; 20] = [
+const GATES: [Gate; 22] = [
     Gate {
         name: "clean-clone",
         shows: "a fresh clone builds the lab and shows a leader (network; about eight minutes)",
@@ -69,9 +69,19 @@ const GATES: [Gate; 20] = [
         run: membership,
     },
     Gate {
+        name: "soak",
+        shows: "every fault a cluster gets over, 30 minutes on 3 and on 5 members, judged, bounded",
+        run: soak,
+    },
+    Gate {
         name: "drills",
         shows: "every drill is won by its solution, and lost without it and with each wrong one",
         run: every_drill,
+    },
+    Gate {
+        name: "catalogue",
+        shows: "every scenario, as every variant; with --without-faults none is valid",
+        run: catalogue::gate,
     },
     Gate {
         name: "kubernetes",
@@ -189,6 +199,20 @@ fn every_drill(arguments: &[String]) -> Result<()> {
     ensure!(!files.is_empty(), "find a drill that is called {}", arguments.join(" or "));
     let files: Vec<_> = files.iter().map(PathBuf::as_path).collect();
     verdict::perform(&["--every-way"], &files)
+}
+
+/// Deals every fault for half an hour on three members, then on five; arguments, such as
+/// `--minutes 4`, go to `raft-lab soak`.
+fn soak(arguments: &[String]) -> Result<()> {
+    lab::build_programs()?;
+    let runs = places::target().join("runs").join("soak").display().to_string();
+    for members in ["3", "5"] {
+        let program = places::release("raft-lab").display().to_string();
+        Plain::new(program, ["soak", "--members", members, "--runs", &runs])
+            .with(arguments.iter().cloned())
+            .run()?;
+    }
+    Ok(())
 }
 
 /// Proves something of a cluster; arguments go to `raft-lab prove NAME`.

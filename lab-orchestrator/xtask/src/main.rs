@@ -18,6 +18,7 @@
 
 mod book;
 mod breaks;
+mod catalogue;
 mod chromium;
 mod clients;
 mod command;
@@ -33,6 +34,7 @@ mod places;
 mod proofs;
 mod running;
 mod selection;
+mod slim;
 mod tally;
 mod test;
 mod verdict;

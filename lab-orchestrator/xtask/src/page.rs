@@ -1,7 +1,7 @@
 //! Builds the page: wasm, its JavaScript, the static files, and a brotli sibling of each.
 //!
 //! ```text
-//!  lab-ui ── cargo, profile `page` ──► lab-ui.wasm ── wasm-bindgen (library) ──┐
+//!  lab-ui ── cargo, profile `page` ──► lab-ui.wasm ── wasm-bindgen, `slim` ────┐
 //!  lab-ui/{index.html,style.css,boot.js,fonts/} ───────────────────────────────┤
 //!                                                          lab-orchestrator/page, each with .br
 //! ```
@@ -20,6 +20,7 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::command::{Plain, say};
 use crate::places;
+use crate::slim::slim;
 
 /// The target of the page.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
@@ -139,6 +140,12 @@ fn bind(built: &Path) -> Result<PathBuf> {
         })
         .map_err(|error| anyhow!("{error:#}"))
         .context("run wasm-bindgen over the page")?;
+    let (wasm, script) = (bound.join("lab-ui_bg.wasm"), bound.join("lab-ui.js"));
+    let long = fs::read(&wasm).with_context(|| format!("read {}", wasm.display()))?;
+    let text = fs::read_to_string(&script).with_context(|| format!("read {}", script.display()))?;
+    let (short, text) = slim(&long, &text).context("shorten the names in the page")?;
+    write_changed(&wasm, &short)?;
+    write_changed(&script, text.as_bytes())?;
     write_changed(&kept, &bytes)?;
     Ok(bound)
 }

@@ -43,6 +43,11 @@ pub(crate) fn scenarios() -> anyhow::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// The catalogue's scenarios that are no drills, in the order of their names.
+pub(crate) fn catalogue() -> anyhow::Result<Vec<PathBuf>> {
+    files(&root().join("scenarios").join("catalogue"))
+}
+
 /// The committed drills, in the order of their names.
 pub(crate) fn drills() -> anyhow::Result<Vec<PathBuf>> {
     files(&root().join("scenarios").join("drills"))

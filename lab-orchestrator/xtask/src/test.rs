@@ -8,8 +8,8 @@ use clap::ValueEnum;
 use crate::command::Plain;
 use crate::tally::{Count, Tally, count_of_plain_line, count_of_test_result};
 use crate::{
-    book, breaks, chromium, clients, crashes, drills, lab, namespaces, page, places, proofs,
-    selection, verdict, verify,
+    book, breaks, catalogue, chromium, clients, crashes, drills, lab, namespaces, page, places,
+    proofs, selection, verdict, verify,
 };
 
 /// A part of the test run that can be asked for by name.
@@ -25,6 +25,8 @@ pub(crate) enum Step {
     Simulation,
     /// Every scenario on real processes.
     Scenarios,
+    /// A few scenarios of each track of the catalogue, beside each other.
+    Catalogue,
     /// Some drills, won by their solution and lost without one.
     Drills,
     /// A crash of a real process at every failpoint, and some losses of power.
@@ -66,6 +68,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<()> {
             }
             Step::Simulation => simulation(&mut tally),
             Step::Scenarios => scenarios(&mut tally),
+            Step::Catalogue => catalogue::measure(&mut tally),
             Step::Drills => drills::measure(&mut tally),
             Step::Crashes => crashes::measure(&mut tally),
             Step::Proofs => proofs::measure(&mut tally),

@@ -38,6 +38,7 @@ impl Summary {
             quorum: Quorum::default(),
             links: Rc::default(),
             active: Rc::default(),
+            step: Rc::default(),
             story: Rc::default(),
             // Taken anew when the fog lifts.
             story_revision: u64::MAX,

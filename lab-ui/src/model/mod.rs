@@ -11,6 +11,7 @@ pub mod identity;
 pub mod lens;
 pub mod quorum;
 pub mod recovery;
+pub mod step;
 pub mod store;
 pub mod summary;
 pub mod typing;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lab_protocol::{LabState, Link, LinkCondition, MemberNo, Process};
+use lab_protocol::{LabState, Link, LinkCondition, MemberNo, Process, gather};
 
 /// One voter in the quorum meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Quorum {
     /// members counts here when it was committed, and not when it was asked for.
     pub fn of(state: &LabState) -> Self {
         let (voters, all) = voters(state);
-        let up: BTreeSet<_> = voters.iter().copied().filter(|&no| is_up(state, no)).collect();
+        let up = gather::set(voters.iter().copied().filter(|&no| is_up(state, no)));
         let group = largest_group(state, &up);
         let needed = all / 2 + 1;
         let learners = state.configuration.learners.len();
@@ -76,9 +76,9 @@ impl Quorum {
 fn voters(state: &LabState) -> (BTreeSet<MemberNo>, usize) {
     let told = &state.configuration.voters;
     if told.is_empty() {
-        return (state.members.keys().copied().collect(), state.members.len());
+        return (gather::set(state.members.keys().copied()), state.members.len());
     }
-    (told.iter().filter_map(|&id| state.member_of(id)).collect(), told.len())
+    (gather::set(told.iter().filter_map(|&id| state.member_of(id))), told.len())
 }
 
 fn is_up(state: &LabState, no: MemberNo) -> bool {

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use lab_protocol::{
-    Call, Fault, Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Outcome, Process,
-    Standing, WorkloadSpec, story::StoryLine, terminal::TerminalLine,
+    Call, Fault, Feed, LabState, LessonState, Link, LinkCondition, MemberNo, MemberState, Outcome,
+    Process, Standing, WorkloadSpec, story::StoryLine, terminal::TerminalLine,
 };
 use node_protocol::{Role, Status};
 
 use super::{
-    Connection, Store, drill::DrillSummary, quorum::Quorum, recovery::RecoverySummary, typing,
-    wording,
+    Connection, Store, drill::DrillSummary, quorum::Quorum, recovery::RecoverySummary,
+    step::StepSummary, typing, wording,
 };
 
 /// Everything the panels show.
@@ -56,6 +56,8 @@ pub struct Summary {
     pub faults: bool,
     /// The faults of disks, clocks and the like that act, oldest first.
     pub active: Rc<Vec<Fault>>,
+    /// The step mode.
+    pub step: Rc<StepSummary>,
     /// The newest entry, in words: index and text.
     pub newest_entry: String,
     /// What was typed at the terminal, the oldest line first.
@@ -66,6 +68,8 @@ pub struct Summary {
     pub saves: Rc<Vec<String>>,
     /// The clusters, the snapshots, and what was lost.
     pub recovery: Rc<RecoverySummary>,
+    /// The lesson that is taken.
+    pub lesson: Option<Rc<LessonState>>,
     /// The drill that is played.
     pub drill: Option<Rc<DrillSummary>>,
 }
@@ -191,6 +195,7 @@ impl Summary {
                 || !state.client_links.is_empty()
                 || !state.faults.is_empty(),
             active: same(&earlier.active, state.faults.iter().map(|active| active.fault).collect()),
+            step: same(&earlier.step, StepSummary::of(state)),
             newest_entry: newest_entry(state),
             terminal: terminal(state, earlier),
             names: same(&earlier.names, typing::names(state)),
@@ -199,6 +204,10 @@ impl Summary {
                 state.members.keys().map(|no| typing::save(state, *no)).collect(),
             ),
             recovery: same(&earlier.recovery, RecoverySummary::of(state)),
+            lesson: match (&earlier.lesson, &state.lesson) {
+                (Some(known), Some(now)) if **known == *now => Some(Rc::clone(known)),
+                (_, now) => now.clone().map(Rc::new),
+            },
             drill: DrillSummary::of(state),
         }
         .under_fog()

@@ -1,9 +1,9 @@
 //! Words and figures that several places of the page say in the same way.
 
 use lab_protocol::{
-    Ended, Feed, Kinds, LabState, LinkCondition, MemberNo, MemberState, Process, Standing,
+    Ended, Fault, Feed, Kinds, LabState, LinkCondition, MemberNo, MemberState, Process, Standing,
 };
-use node_protocol::Role;
+use node_protocol::{FrameKind, Role};
 
 /// A role by its name.
 pub fn role(role: Role) -> &'static str {
@@ -14,6 +14,18 @@ pub fn role(role: Role) -> &'static str {
         Role::Leader => "leader",
         Role::Learner => "learner",
     }
+}
+
+/// The kinds of the faults that a member suffers from, oldest first.
+pub fn faults_of(state: &LabState, no: MemberNo) -> impl Iterator<Item = &'static str> {
+    let own = state.faults.iter().map(|active| active.fault);
+    own.filter(move |fault| fault.member() == Some(no)).map(Fault::kind)
+}
+
+/// The same in one text, if there are any.
+pub fn kinds_of(state: &LabState, no: MemberNo) -> Option<String> {
+    let kinds: Vec<_> = faults_of(state, no).collect();
+    (!kinds.is_empty()).then(|| kinds.join(", "))
 }
 
 /// What a link does, as a label beside it; empty while it is open.
@@ -67,6 +79,33 @@ pub fn bytes(count: u64) -> String {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => format!("{} kB", count / 1_000),
         _ => format!("{}.{} MB", count / 1_000_000, count % 1_000_000 / 100_000),
+    }
+}
+
+/// What a message is.
+pub fn message(kind: FrameKind, refused: bool) -> &'static str {
+    match (kind, refused) {
+        (FrameKind::Append, _) => "append",
+        (FrameKind::AppendResponse, false) => "append taken",
+        (FrameKind::AppendResponse, true) => "append refused",
+        (FrameKind::Heartbeat, _) => "heartbeat",
+        (FrameKind::HeartbeatResponse, _) => "heartbeat heard",
+        (FrameKind::Vote, _) => "asks for a vote",
+        (FrameKind::VoteResponse, false) => "gives its vote",
+        (FrameKind::VoteResponse, true) => "refuses its vote",
+        (FrameKind::PreVote, _) => "would campaign",
+        (FrameKind::PreVoteResponse, false) => "would give its vote",
+        (FrameKind::PreVoteResponse, true) => "would refuse its vote",
+        (FrameKind::ReadIndex, _) => "asks how far to read",
+        (FrameKind::ReadIndexResponse, _) => "tells how far to read",
+        (FrameKind::TimeoutNow | FrameKind::TransferLeader, _) => "hands over",
+        (FrameKind::Forward, _) => "client's command",
+        (FrameKind::Ask, _) => "client's question",
+        (FrameKind::Answer, _) => "answer for a client",
+        (FrameKind::Hello | FrameKind::Welcome | FrameKind::Reject, _) => "handshake",
+        (FrameKind::SnapshotHead | FrameKind::SnapshotChunk | FrameKind::SnapshotEnd, _) => {
+            "snapshot"
+        }
     }
 }
 
@@ -132,7 +171,8 @@ pub fn ring_label(state: &LabState) -> String {
             (_, Some(status)) => format!("{}, term {}", role(status.role), status.term),
             (_, None) => "not heard yet".to_owned(),
         };
-        write!(text, " {no}: {said}.").ok(); // Writing to a string cannot fail.
+        let suffers = kinds_of(state, *no).map(|kinds| format!(", {kinds}")).unwrap_or_default();
+        write!(text, " {no}: {said}{suffers}.").ok(); // Writing to a string cannot fail.
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lab_protocol::{Link, LinkCondition};
+use lab_protocol::{Fault, Link, LinkCondition};
 use node_protocol::FrameKind;
 
 use super::{
@@ -22,6 +22,11 @@ pub(super) fn links(view: &RingView<'_>, labels: &mut Labels, picture: &mut Pict
     for &link in view.state.links.keys().filter(|link| !ring::is_gone(view.state, **link)) {
         let Some(curve) = view.layout.curve(link) else { continue };
         let hovered = view.hovered == Some(link);
+        let flaps =
+            |fault: Fault| matches!(fault, Fault::Flapping { link: own, .. } if own == link);
+        if view.state.faults.iter().any(|active| flaps(active.fault)) {
+            beside(&curve, 0.5, 15.0, "flaps".to_owned(), Colour::Fault, picture);
+        }
         match ring::condition(view.state, link) {
             LinkCondition::Cut => cut(&curve, hovered, picture),
             LinkCondition::Delayed { millis, jitter_millis } => {

@@ -375,7 +375,7 @@ fn caption(view: &LanesView<'_>, grid: &Grid) -> String {
     match grid.scale {
         1 if view.newest.is_empty() => String::new(),
         1 => format!("newest: {}", view.newest),
-        scale => format!("{:.0} entries/s, a cell is {scale}", view.lens.rate),
+        scale => format!("{} entries/s, a cell is {scale}", view.lens.rate as u64),
     }
 }
 

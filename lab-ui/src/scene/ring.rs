@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use lab_protocol::{Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing};
+use lab_protocol::{
+    Fault, Feed, LabState, Link, LinkCondition, MemberNo, MemberState, Process, Standing,
+};
 use node_protocol::{Role, Status};
 
 use super::{
@@ -154,7 +156,8 @@ fn living(
         Role::Follower if status.promotable => {
             let track = Pen::new(Colour::Line, 3.5);
             picture.shape(Shape::Circle(centre, radius + ARC), Look::lined(track));
-            let left = 1.0 - elapsed_part(member, status, view.now_micros);
+            let pace = pace(view.state, no);
+            let left = 1.0 - elapsed_part(member, status, view.now_micros, pace);
             let arc = Shape::Arc(centre, radius + ARC, 0.0, left);
             picture.shape(arc, Look::lined(Pen::new(term, 3.5)));
         }
@@ -185,9 +188,19 @@ fn brackets(centre: Point, half: f32, picture: &mut Picture) {
     }
 }
 
+/// How fast a member's clocks run, in thousandths.
+fn pace(state: &LabState, no: MemberNo) -> u32 {
+    let own = state.faults.iter().map(|active| active.fault);
+    own.fold(1_000, |pace, fault| match fault {
+        Fault::FrozenClock { member } if member == no => 0,
+        Fault::DriftingClock { member, permille } if member == no => pace.min(1) * permille,
+        _ => pace,
+    })
+}
+
 /// How much of the election timeout has passed, from the member's own ticks and the time since it
 /// told them.
-fn elapsed_part(member: &MemberState, status: &Status, now_micros: u64) -> f32 {
+fn elapsed_part(member: &MemberState, status: &Status, now_micros: u64, permille: u32) -> f32 {
     let tick = u64::from(status.tick_micros);
     let timeout = u64::from(status.election_timeout_ticks) * tick;
     if timeout == 0 {
@@ -195,7 +208,9 @@ fn elapsed_part(member: &MemberState, status: &Status, now_micros: u64) -> f32 {
     }
     let told = u64::from(status.election_elapsed_ticks) * tick;
     let since = match member.feed {
-        Feed::Live => now_micros.saturating_sub(member.status_at_micros),
+        Feed::Live => {
+            now_micros.saturating_sub(member.status_at_micros) * u64::from(permille) / 1_000
+        }
         Feed::Quiet | Feed::Lost => 0,
     };
     ((told + since) as f32 / timeout as f32).min(1.0)
@@ -231,16 +246,16 @@ fn votes(state: &LabState, seat: &Seat, no: MemberNo, status: &Status, picture: 
     let dot = pitch * 0.37;
     let first = seat.centre.x - pitch * (status.voters.len() as f32 - 1.0) / 2.0;
     let y = seat.centre.y + seat.radius * 0.38;
-    let mut voters: Vec<_> = status.voters.iter().map(|&id| state.member_of(id)).collect();
     let rank = |voter: &Option<MemberNo>| match (voter, ballot) {
         (Some(voter), Some(ballot)) if ballot.granted.contains(voter) => 0,
         (Some(voter), Some(ballot)) if ballot.refused.contains(voter) => 1,
         _ => 2,
     };
-    voters.sort_by_key(rank);
-    for (place, voter) in voters.iter().enumerate() {
+    let voters = || status.voters.iter().map(|&id| state.member_of(id));
+    let ranked = (0..3).flat_map(|wanted| voters().filter(move |voter| rank(voter) == wanted));
+    for (place, voter) in ranked.enumerate() {
         let at = Point::new(first + pitch * place as f32, y);
-        match rank(voter) {
+        match rank(&voter) {
             0 => picture.shape(Shape::Circle(at, dot), Look::filled(colour)),
             1 => {
                 let look = Look::lined(Pen::new(Colour::Muted, 1.8));
@@ -275,7 +290,12 @@ fn words(
             Side::Below => seat.radius + ARC + 16.0,
             Side::Left | Side::Right => 4.0,
         };
-        let (text, colour) = dense_word(member);
+        let fault = wording::faults_of(view.state, seat.no).last();
+        let runs = matches!(member.process, Process::Up { .. });
+        let (text, colour) = match fault.filter(|_| runs) {
+            Some(kind) => (kind, Colour::Fault),
+            None => dense_word(member),
+        };
         picture.text(Point::new(x, seat.centre.y + y), text, ROLE_SMALL, colour, align);
         return;
     }
@@ -290,6 +310,15 @@ fn words(
     };
     let line = |number: f32| Point::new(x, seat.centre.y + lift + 17.0 * number);
     let since = view.now_micros.saturating_sub(member.process_since_micros);
+    if let Some(kinds) = wording::kinds_of(view.state, seat.no) {
+        // Behind everything else that is said of it.
+        let place = match seat.side {
+            Side::Above => -1.0,
+            Side::Below => 2.0,
+            Side::Left | Side::Right => 3.0,
+        };
+        picture.text(line(place), kinds, TERM, Colour::Fault, align);
+    }
     match (&member.process, &member.status) {
         _ if member.standing == Standing::Removed => {
             picture.text(line(0.0), "removed", ROLE, Colour::Muted, align);

@@ -265,7 +265,7 @@ fn snapshots(view: &TapeView<'_>, axis: &Axis, picture: &mut Picture) {
     picture.shape(under, Look::filled(Colour::Fault));
     let words = "acknowledged, not in the snapshot";
     let wide = words.len() as f32 * 5.8;
-    let middle = (x + width / 2.0).clamp(axis.left + wide / 2.0, axis.right - wide / 2.0);
+    let middle = (x + width / 2.0).max(axis.left + wide / 2.0).min(axis.right - wide / 2.0);
     // The numbers of the seconds stand there else.
     let ground = Shape::Rect(Point::new(middle - wide / 2.0, AXIS - 10.0), wide, 14.0, 0.0);
     picture.shape(ground, Look::filled(Colour::Surface));

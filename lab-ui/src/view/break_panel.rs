@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lab_protocol::{Command, Grudge, MemberNo, Standing};
+use lab_protocol::{Command, Grudge, MemberNo, Standing, gather};
 use yew::prelude::*;
 
 use super::{Action, Deed, Deeds};
@@ -242,7 +242,7 @@ pub struct PartitionProps {
 #[component]
 pub fn PartitionEditor(props: &PartitionProps) -> Html {
     let PartitionProps { members, leader, closed, on_action } = props;
-    let begin = || -> BTreeSet<MemberNo> { leader.iter().copied().collect() };
+    let begin = || gather::set(leader.iter().copied());
     let apart = use_state(begin);
     let rows = members.iter().map(|&no| {
         let side = |name: &'static str, here: bool| {
@@ -270,8 +270,8 @@ pub fn PartitionEditor(props: &PartitionProps) -> Html {
         }
     });
     let groups: [BTreeSet<_>; 2] = [
-        members.iter().copied().filter(|no| apart.contains(no)).collect(),
-        members.iter().copied().filter(|no| !apart.contains(no)).collect(),
+        gather::set(members.iter().copied().filter(|no| apart.contains(no))),
+        gather::set(members.iter().copied().filter(|no| !apart.contains(no))),
     ];
     let empty = groups.iter().any(BTreeSet::is_empty);
     let why = match (closed, empty) {

@@ -3,7 +3,9 @@
 
 use std::rc::Rc;
 
-use lab_protocol::{Command, Fault, Kinds, Link, LinkCondition, Mangling, MemberNo};
+use lab_protocol::{
+    Command, Damage, Fault, Kinds, Link, LinkCondition, Mangling, MemberFile, MemberNo,
+};
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
@@ -46,13 +48,17 @@ fn set(link: Link, condition: LinkCondition) -> Command {
     Command::SetLink { link, condition }
 }
 
+fn damage(member: MemberNo, file: MemberFile, damage: Damage) -> Command {
+    Command::DamageMember { member, file, damage }
+}
+
 fn mangle(link: Link, how: Mangling, percent: u32) -> Command {
     let percent = u8::try_from(percent).unwrap_or(100);
     set(link, LinkCondition::Mangled { how, percent, only: Kinds::Any })
 }
 
 /// Every one, members' before links'.
-const CHOICES: [Choice; 20] = [
+const CHOICES: [Choice; 28] = [
     Choice {
         name: "Slow fsync",
         amount: "ms longer",
@@ -126,6 +132,59 @@ const CHOICES: [Choice; 20] = [
         make: Make::Member(|member, _| Command::Campaign { member }),
     },
     Choice {
+        name: "Jump of the wall clock",
+        amount: "s ahead",
+        usual: 3_600,
+        make: Make::Member(|member, seconds| Command::JumpClock {
+            member,
+            millis: i64::from(seconds) * 1_000,
+        }),
+    },
+    Choice {
+        name: "Stop in order",
+        amount: "",
+        usual: 0,
+        make: Make::Member(|member, _| Command::Stop { member }),
+    },
+    Choice {
+        name: "Flip bits of its log",
+        amount: "",
+        usual: 0,
+        make: Make::Member(|member, _| damage(member, MemberFile::Log, Damage::BitFlip)),
+    },
+    Choice {
+        name: "Cut off its log's end",
+        amount: "",
+        usual: 0,
+        make: Make::Member(|member, _| damage(member, MemberFile::Log, Damage::Truncate)),
+    },
+    Choice {
+        name: "Flip bits of its state",
+        amount: "",
+        usual: 0,
+        make: Make::Member(|member, _| damage(member, MemberFile::State, Damage::BitFlip)),
+    },
+    Choice {
+        name: "Cut off its state's end",
+        amount: "",
+        usual: 0,
+        make: Make::Member(|member, _| damage(member, MemberFile::State, Damage::Truncate)),
+    },
+    Choice {
+        name: "Flip bits of its snapshot",
+        amount: "",
+        usual: 0,
+        make: Make::Member(|member, _| damage(member, MemberFile::Snapshot, Damage::BitFlip)),
+    },
+    Choice {
+        name: "Flapping link",
+        amount: "ms each turn",
+        usual: 400,
+        make: Make::Link(|link, millis| {
+            inject(Fault::Flapping { link, up_millis: millis, down_millis: millis })
+        }),
+    },
+    Choice {
         name: "Hold messages",
         amount: "",
         usual: 0,
@@ -185,13 +244,20 @@ const CHOICES: [Choice; 20] = [
 
 /// What a choice asks for, and for how long, if not until it is lifted.
 fn command(choice: &Choice, from: MemberNo, to: MemberNo, amount: u32, seconds: u32) -> Command {
-    let once = matches!(choice.name, "Grant ticks" | "Campaign now" | "Reset connections");
     let command = match choice.make {
         Make::Member(make) => make(from, amount),
         Make::Link(make) => make(Link { from, to }, amount),
     };
+    // What is done once does not last.
+    let lasts = matches!(
+        command,
+        Command::Inject { .. }
+            | Command::SetLink { .. }
+            | Command::Delay { .. }
+            | Command::Stop { .. }
+    );
     match seconds {
-        seconds if seconds > 0 && !once => {
+        seconds if seconds > 0 && lasts => {
             Command::For { millis: u64::from(seconds) * 1_000, command: Box::new(command) }
         }
         _ => command,

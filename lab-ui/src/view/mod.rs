@@ -8,12 +8,14 @@ pub mod clients;
 pub mod drill;
 pub mod faults;
 pub mod frames;
+pub mod lesson;
 pub mod links;
 pub mod marks;
 pub mod recovery;
 pub mod right;
 pub mod stage;
 pub mod states;
+pub mod step;
 pub mod tape_bar;
 pub mod terminal;
 #[cfg(test)]

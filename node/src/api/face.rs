@@ -13,12 +13,11 @@ use etcd_api::etcdserverpb::ResponseHeader;
 use futures_util::stream::BoxStream;
 use node_protocol::MemberId;
 use prost::Message;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, metadata::MetadataMap};
 
 use super::error::ClientError;
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep};
 use crate::config::Config;
 use crate::flush::FlushItem;
 use crate::handle::{Handle, Refusal};
@@ -207,11 +206,12 @@ impl Face {
     ///
     /// Cancel safe.
     pub(super) async fn leader_lost(&self) {
-        let mut looks = interval(self.limits.election_timeout);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut without = 0;
+        // The first look is at once.
+        let mut pause = Duration::ZERO;
         while without < LOOKS_WITHOUT_LEADER {
-            looks.tick().await;
+            sleep(&*self.handle.clock, pause).await;
+            pause = self.limits.election_timeout;
             without = if self.handle.glance().leader().is_none() { without + 1 } else { 0 };
         }
     }

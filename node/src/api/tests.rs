@@ -44,7 +44,7 @@ use tonic::{Code, Request, Streaming, transport::Channel};
 
 use super::{Dispatch, Face, LeaseIds, Limits, bind, serve};
 use crate::admin;
-use crate::clock::MadeUpClock;
+use crate::clock::{MadeUpClock, RealClock};
 use crate::cluster::{Member, MemberChange, Membership};
 use crate::consensus::waiters::{Answer, Waiters};
 use crate::flush::FlushItem;
@@ -114,6 +114,7 @@ impl Stage {
             glance: glance.clone(),
             status: Telemetry::new(speaker, picture()).status(),
             request_timeout: Duration::from_secs(2),
+            clock: Arc::new(RealClock),
             planted: Planted::default(),
         };
         let watches = WatchHub::new(Revision(1));

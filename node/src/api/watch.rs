@@ -7,15 +7,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use etcd_api::etcdserverpb::{WatchRequest, WatchResponse, watch_server::Watch};
 use futures_util::{StreamExt, stream};
-use tokio::{
-    sync::Notify,
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
-};
+use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::error::status;
 use super::face::{Answers, Face};
 use super::lease::until;
+use crate::clock::Every;
 use crate::handle::Refusal;
 use crate::kv::ReadError;
 use crate::watch::WatchStream;
@@ -66,7 +64,7 @@ struct Following {
     watches: WatchStream,
     wake: Arc<Notify>,
     /// When the watches that asked for it are told of the progress.
-    notify: Interval,
+    notify: Every,
     /// There may be something to pull.
     due: bool,
     /// Pulled and not sent. Bounded by what one poll gives; polled again only when it is empty.
@@ -79,8 +77,7 @@ impl Following {
         let watches = WatchStream::new(face.watches.clone(), longest, face.handle.planted);
         let wake = watches.wake();
         let every = face.limits.watch_progress_interval;
-        let mut notify = interval_at(Instant::now() + every, every);
-        notify.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let notify = Every::new(face.handle.clock.clone(), every);
         let ready = VecDeque::new();
         Self { face, requests, open: true, watches, wake, notify, due: false, ready }
     }
@@ -118,7 +115,7 @@ impl Following {
                     }
                 }
                 () = self.wake.notified() => self.due = true,
-                _ = self.notify.tick() => {
+                () = self.notify.tick() => {
                     self.watches.notify_progress();
                     self.due = true;
                 }

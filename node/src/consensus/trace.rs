@@ -42,8 +42,8 @@ pub fn changes(before: &Standing, after: &Standing, events: &mut Vec<TraceEvent>
     if (before.role, before.term) != (after.role, after.term) {
         let why = why(before, after);
         // A follower that merely enters a later term keeps its role; the vote or the leader says
-        // the rest.
-        if before.role != after.role {
+        // the rest. A candidate that does so asks for votes once more.
+        if before.role != after.role || after.role == Role::Candidate {
             events.push(TraceEvent::Became { role: after.role, term: after.term, why });
         }
     }
@@ -56,6 +56,7 @@ fn why(before: &Standing, after: &Standing) -> String {
     match (before.role, after.role) {
         (_, Role::PreCandidate) => "heard nothing for a whole election timeout".into(),
         (Role::PreCandidate, Role::Candidate) => "a majority would vote for it".into(),
+        (Role::Candidate, Role::Candidate) => "nobody won the election before".into(),
         (_, Role::Candidate) => "campaigns without asking first".into(),
         (_, Role::Leader) => "a majority voted for it".into(),
         (Role::Leader, _) if before.term == after.term => {

@@ -19,8 +19,9 @@ impl Replica {
 
     pub(super) fn publish(&mut self, tick: bool) {
         self.tell_steps();
-        // A status is built at ticks only: a hundred a second are plenty for any reader.
-        if !tick {
+        // A status is built at ticks only: a hundred a second are plenty for any reader. While the
+        // clock stands still there are none, and what is done by messages is told all the same.
+        if !tick && self.parts.clock.pace() > 0 {
             return;
         }
         let now = self.parts.clock.seen_micros();

@@ -90,6 +90,7 @@ impl Copies {
         if !self.path.exists() {
             self.write().await;
         }
+        // True time: it is the disk that is given a rest.
         let mut not_before = Instant::now();
         loop {
             let measured = handle.glance().measured.notified();

@@ -33,6 +33,7 @@ use crate::kv::HashKv;
 const CHUNKS_AHEAD: usize = 4;
 
 /// How long either side waits for the other's next sign of life.
+/// It is about a connection, so it is true time, whatever the member's clock does.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The body of a snapshot, read piece by piece on a blocking thread.

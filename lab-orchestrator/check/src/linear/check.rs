@@ -1,6 +1,6 @@
 //! The check: it gathers operations, lets the rules judge, and says what came of it.
 
-use lab_protocol::{Call, CheckResult, Event, Numbered};
+use lab_protocol::{Call, CheckResult, Event, Numbered, ReadBack};
 
 use super::gathered::Gathered;
 use super::run::{Broken, is_open_write, made};
@@ -22,6 +22,11 @@ impl Linearizable {
     /// Unknown below so many acknowledged operations, or without any write or read.
     pub fn new(at_least: u32) -> Self {
         Self { at_least, gathered: Gathered::default(), broken: None }
+    }
+
+    /// Everything up to now is past, and this was there: a window of a run begins.
+    pub fn begin_with(&mut self, read: &ReadBack) {
+        self.gathered.begin_with(read);
     }
 
     /// How many revisions nobody is known to have made, or what is broken.

@@ -25,6 +25,8 @@ pub(crate) struct Gathered {
     read_clusters: Vec<Option<ClusterId>>,
     /// Revisions that nobody made: those that a restore left out.
     left_out: Range<i64>,
+    /// What was there when a window of a run began.
+    beginning: Option<ReadBack>,
 }
 
 impl Default for Gathered {
@@ -37,6 +39,7 @@ impl Default for Gathered {
             read_backs: Vec::new(),
             read_clusters: Vec::new(),
             left_out: 0..0,
+            beginning: None,
         }
     }
 }
@@ -63,6 +66,13 @@ impl Gathered {
         }
     }
 
+    /// Everything up to now is past: this was there.
+    pub(crate) fn begin_with(&mut self, read: &ReadBack) {
+        self.floor = Floor { revision: read.revision, who: Who::Start };
+        self.left_out = Floor::START.revision + 1..read.revision + 1;
+        self.beginning = Some(read.clone());
+    }
+
     fn returned(&mut self, place: usize) {
         if let Some(revision) = self.history.operations()[place].revision() {
             self.floor.raise(revision, Who::Operation(place));
@@ -81,6 +91,7 @@ impl Gathered {
             last: self.floor,
             read_backs: &self.read_backs,
             left_out: (self.left_out.start, self.left_out.end),
+            beginning: self.beginning.as_ref(),
         }
     }
 

@@ -35,6 +35,7 @@ impl<'a> Keys<'a> {
         for (_, read) in run.read_backs {
             read.rows.iter().for_each(|(key, _, _)| _ = see(key));
         }
+        run.beginning_rows().for_each(|(key, _, _)| _ = see(key));
         // By name from here on, no longer as they were seen.
         let seen = names.clone();
         names.sort_unstable();

@@ -47,7 +47,13 @@ pub(super) struct Found<'a> {
 
 impl<'a> Rows<'a> {
     pub(super) fn new(run: Run<'a>, keys: &'a Keys<'a>, gaps: &'a Gaps<'_>) -> Self {
-        let states = vec![State::default(); keys.len()];
+        let mut states = vec![State::default(); keys.len()];
+        for (key, value, revision) in run.beginning_rows() {
+            // Since when it is there nobody says; no lease is left.
+            let held = Some(Held { value, lease: 0, count: None });
+            let known_at = run.begins_at();
+            states[keys.number(key)] = State { held, revision, known_at, who: Who::Start };
+        }
         Self { run, keys, states, touches: &gaps.touches, gaps: &gaps.gaps }
     }
 

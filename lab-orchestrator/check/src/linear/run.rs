@@ -59,15 +59,29 @@ pub(crate) struct Run<'a> {
     pub(crate) read_backs: &'a [(u64, ReadBack)],
     /// From the first revision that a restore left out to the first behind them; nobody made those.
     pub(crate) left_out: (i64, i64),
+    /// What was there when this window of a run began; nothing in a new cluster.
+    pub(crate) beginning: Option<&'a ReadBack>,
 }
 
 impl<'a> Run<'a> {
+    /// The revision behind which it is judged: who made those up to it is past.
+    pub(crate) fn begins_at(&self) -> i64 {
+        self.beginning.map_or(Floor::START.revision, |read| read.revision)
+    }
+
+    /// The rows that were there then: key, value and the revision that wrote it.
+    pub(crate) fn beginning_rows(&self) -> impl Iterator<Item = (&'a str, &'a str, i64)> {
+        let rows = self.beginning.map_or(&[][..], |read| read.rows.as_slice());
+        rows.iter().map(|(key, value, revision)| (key.as_str(), value.as_str(), *revision))
+    }
+
     pub(crate) fn operations(&self) -> &'a [Operation] {
         self.history.operations()
     }
 
     pub(crate) fn words(&self, who: Who) -> String {
         match who {
+            Who::Start if self.beginning.is_some() => "whatever came before".into(),
             Who::Start => "the new cluster".into(),
             Who::Operation(place) => self.operations()[place].words(),
             Who::ReadBack(place) => format!("reading back {}", self.read_backs[place].1.member),

@@ -1,6 +1,6 @@
 //! The check: it gathers watches beside operations, and says what came of them.
 
-use lab_protocol::{Call, CheckResult, Event, Numbered};
+use lab_protocol::{Call, CheckResult, Event, Numbered, ReadBack};
 
 use super::judge::{Compaction, Tally, judge};
 use super::rule::Broken;
@@ -36,6 +36,12 @@ impl WatchGuarantees {
     pub fn new(at_least: u32) -> Self {
         let (gathered, watches) = (Gathered::default(), Watches::default());
         Self { at_least, gathered, watches, broken: None }
+    }
+
+    /// Everything up to now is past, and this was there: a window of a run begins. No watch of before
+    /// goes on.
+    pub fn begin_with(&mut self, read: &ReadBack) {
+        self.gathered.begin_with(read);
     }
 
     fn judged(&self) -> Result<Judged, Broken> {

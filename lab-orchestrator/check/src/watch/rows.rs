@@ -31,6 +31,12 @@ impl<'a> Rows<'a> {
         Self { rows: vec![Before::Known(None); keys] }
     }
 
+    /// A row was there when the window began.
+    pub(super) fn was_there(&mut self, key: usize, value: &'a str, revision: i64) {
+        let held = Held { value, lease: 0, revision, count: None };
+        self.rows[key] = Before::Known(Some(held));
+    }
+
     pub(super) fn get(&self, key: usize) -> Before<'a> {
         self.rows[key]
     }

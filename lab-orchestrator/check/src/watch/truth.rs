@@ -68,7 +68,8 @@ impl<'a> Truth<'a> {
         }
         let mut revisions: Vec<Made<'a>> = Vec::with_capacity(known.len());
         for (revision, known) in known {
-            let last = revisions.last().map_or(1, |made| made.revision);
+            let beginning = order.run.begins_at();
+            let last = revisions.last().map_or(beginning, |made| made.revision);
             let before = revision.saturating_sub(1);
             if last < before {
                 builder.doubt_upto(before);
@@ -150,7 +151,11 @@ impl<'a, 'o: 'a, 't> Builder<'a, 'o, 't> {
                 });
             }
         }
-        Self { order, told, rows: Rows::new(order.keys.len()), open, writers }
+        let mut rows = Rows::new(order.keys.len());
+        for (key, value, revision) in order.run.beginning_rows() {
+            rows.was_there(order.keys.number(key), value, revision);
+        }
+        Self { order, told, rows, open, writers }
     }
 
     fn told(&self, revision: i64) -> &'t [Told<'a>] {

@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 
 pub use wording::seconds;
 use wording::{
-    asker, because, candidacy, capital, configuration, links_changed, list, name, number, silence,
-    size, subject, workload,
+    asker, because, candidacy, capital, configuration, links_changed, list, mix, name, number,
+    silence, size, subject, workload,
 };
 
 use crate::{
     By, Command, CommandId, DrillEvent, Ended, Event, LabState, Link, LinkCondition, MemberNo,
-    Process, SIMULATION, Standing, tape::Gap,
+    Process, SIMULATION, Standing, gather, tape::Gap,
 };
 
 /// Lines kept; the oldest are dropped.
@@ -200,6 +200,11 @@ impl Story {
                     self.line(at_micros, Tone::Asked, workload(spec));
                 }
             }
+            Event::MixChanged { mix: changed } => {
+                if state.mix.as_ref() != Some(changed) {
+                    self.line(at_micros, Tone::Asked, mix(changed));
+                }
+            }
             Event::Step { number, text } => {
                 self.line(at_micros, Tone::Asked, format!("Step {number}: {text}"));
             }
@@ -257,10 +262,12 @@ impl Story {
             | Event::LinkReset { .. }
             | Event::ClockMoved { .. }
             | Event::TimersSet { .. }
+            | Event::Named { .. }
             | Event::FileDamaged { .. }
             | Event::MessageReleased { .. } => self.fault(state, at_micros, event),
             Event::AnsweredBy { .. }
             | Event::Drill(_)
+            | Event::Lesson(_)
             | Event::Seated { .. }
             | Event::Snapshots(_)
             | Event::Identified { .. }
@@ -517,9 +524,10 @@ impl Story {
 
     fn link(&mut self, state: &LabState, link: Link, condition: LinkCondition, at_micros: u64) {
         let whole = self.open.iter().rev().find_map(|(id, by, command)| match command {
-            Command::Partition { .. } | Command::Isolate { .. } | Command::UndoFaults => {
-                Some((*id, *by, command.clone()))
-            }
+            Command::Partition { .. }
+            | Command::Isolate { .. }
+            | Command::UndoFaults
+            | Command::StepMode { .. } => Some((*id, *by, command.clone())),
             _ => None,
         });
         if let Some((id, by, command)) = whole {
@@ -758,12 +766,12 @@ impl Story {
 ///
 /// `None` when the cuts are one-directional or overlap: then there are no sides.
 pub fn sides(members: &[MemberNo], cuts: &[Link]) -> Option<Vec<BTreeSet<MemberNo>>> {
-    let cuts: BTreeSet<_> = cuts.iter().copied().collect();
+    let cuts = gather::set(cuts.iter().copied());
     let hears = |from, to| from == to || !cuts.contains(&Link { from, to });
     let mut sides: Vec<BTreeSet<MemberNo>> = Vec::new();
     for &member in members {
-        let side: BTreeSet<_> = members.iter().copied().filter(|&m| hears(member, m)).collect();
-        let other: BTreeSet<_> = members.iter().copied().filter(|&m| hears(m, member)).collect();
+        let side = gather::set(members.iter().copied().filter(|&m| hears(member, m)));
+        let other = gather::set(members.iter().copied().filter(|&m| hears(m, member)));
         if side != other {
             return None;
         }

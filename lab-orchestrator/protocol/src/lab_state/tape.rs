@@ -278,11 +278,13 @@ impl Tape {
             | Event::LinkReset { .. }
             | Event::ClockMoved { .. }
             | Event::TimersSet { .. }
+            | Event::Named { .. }
             | Event::FileDamaged { .. }
             | Event::Traffic { .. }
             | Event::Reconnected { .. }
             | Event::ReadBack(_)
             | Event::WorkloadChanged { .. }
+            | Event::MixChanged { .. }
             | Event::Step { .. }
             | Event::Note { .. }
             | Event::Judged(_)
@@ -300,6 +302,7 @@ impl Tape {
             | Event::Scored(_)
             | Event::Seated { .. }
             | Event::Drill(_)
+            | Event::Lesson(_)
             | Event::RunEnded => {}
         }
         None

@@ -1,26 +1,6 @@
 //! What a scenario does, one sentence an action: `crash leader as old_leader`.
 //!
-//! ```text
-//!  crash|stop|pause|resume|restart|wipe TARGET [as NAME]
-//!  cut|heal LINK                  LINK is FROM>TO (one way) or A<>B (both)
-//!  delay LINK TIME [jitter TIME]
-//!  isolate TARGET [as NAME]
-//!  partition TARGET [as NAME] | TARGET [as NAME] [| …]
-//!  undo faults     start over     read back
-//!  add member|learner [as NAME]     promote TARGET     remove TARGET [as NAME]
-//!  transfer leadership to TARGET    (each of these four: `in vain` behind it, if the cluster
-//!                                    must refuse it)
-//!  token TARGET WORD              a slip of the operator's hand; `run` for the run's own
-//!  workload PUTS puts READS reads      (a second; both 0 ends it)
-//!  put TARGET [times N] [deadline TIME]
-//!  read TARGET [serializable] [times N] [deadline TIME]
-//!  lease TARGET ttl TIME as NAME     time to live NAME at TARGET
-//!  type LINE                      a line of the terminal, which must end with 0
-//!  type in vain LINE              one that must not
-//!  backups every TIME keep N      a backup so often, each restored for a test
-//!  backups off
-//!  damage FILE                    one byte of a file on the desk; `$BACKUP`: the last good backup
-//! ```
+//! Its grammar is in `words/actions.txt`.
 //!
 //! More sentences, of links, disks, clocks and timers, are in `fault`. Behind a sentence that brings
 //! a fault may stand `for TIME`: then it is undone by itself.
@@ -36,10 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use super::nearest::nearest;
 use super::target::is_name;
-use super::{Span, Target};
+use super::{Condition, Span, Target};
 
-/// One action, with the words it was written in.
+/// One action, with the words it was written in:
+///
+#[doc = concat!("```text\n", include_str!("words/actions.txt"), include_str!("words/faults.txt"), "```")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Action {
     text: String,
@@ -67,6 +50,13 @@ pub struct LinkWord {
     pub to: Target,
     /// The other direction too.
     pub both: bool,
+}
+
+impl fmt::Display for LinkWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, both } = self;
+        write!(f, "{from}{}{to}", if *both { "<>" } else { ">" })
+    }
 }
 
 /// What is done.
@@ -163,6 +153,16 @@ pub enum Verb {
     Damage {
         file: String,
     },
+    Wait(Span),
+    /// `within` of ten ETs when it is left out.
+    WaitUntil {
+        condition: Condition,
+        within: Option<Span>,
+    },
+    Name {
+        target: Target,
+        name: String,
+    },
     /// A fault of a link, a disk, a clock or a timer.
     Fault(FaultVerb),
     /// Something that is undone by itself.
@@ -189,7 +189,8 @@ const CALL_DEADLINE: Span = Span::Millis(10_000);
 /// The verbs, for error messages.
 const ALLOWED: &str = "crash, stop, pause, resume, restart, wipe, isolate, cut, heal, delay, \
     partition, undo faults, start over, read back, add member, add learner, promote, remove, \
-    transfer leadership to, token, workload, put, read, lease, time to live, type, backups, damage";
+    transfer leadership to, token, workload, put, read, lease, time to live, wait, wait until, name, type, \
+    backups, damage";
 
 impl FromStr for Action {
     type Err = String;
@@ -202,7 +203,7 @@ impl FromStr for Action {
 
 fn verb(text: &str) -> Result<Verb, String> {
     if let Some((what, lasts)) = text.rsplit_once(" for ")
-        && !text.starts_with("type ")
+        && !["type ", "wait "].iter().any(|verb| text.starts_with(verb))
     {
         let lasts = lasts.trim().parse()?;
         let inner = verb(what.trim())?;
@@ -285,6 +286,11 @@ fn verb(text: &str) -> Result<Verb, String> {
             }
         }
         "backups" => backups(rest),
+        "wait" => wait(rest),
+        "name" => match named(rest)? {
+            (target, Some(name)) => Ok(Verb::Name { target, name }),
+            (_, None) => Err("write `name TARGET as NAME`".into()),
+        },
         "damage" if !rest.is_empty() => Ok(Verb::Damage { file: rest.to_owned() }),
         "time" => match rest.strip_prefix("to live ").and_then(|rest| rest.split_once(" at ")) {
             Some((name, target)) if is_name(name) => {
@@ -293,6 +299,43 @@ fn verb(text: &str) -> Result<Verb, String> {
             _ => Err("write `time to live NAME at TARGET`".into()),
         },
         _ => Err(unknown(first)),
+    }
+}
+
+impl Verb {
+    /// Whether it does nothing to the cluster: clients ask, time passes, what was done is undone.
+    pub fn is_harmless(&self) -> bool {
+        match self {
+            Self::Heal { .. }
+            | Self::UndoFaults
+            | Self::ReadBack
+            | Self::Workload { .. }
+            | Self::Put { .. }
+            | Self::Read { .. }
+            | Self::LeaseGrant { .. }
+            | Self::LeaseTimeToLive { .. }
+            | Self::Wait(_)
+            | Self::WaitUntil { .. }
+            | Self::Name { .. } => true,
+            Self::Crash { .. }
+            | Self::Stop { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Restart { .. }
+            | Self::Wipe { .. }
+            | Self::Isolate { .. }
+            | Self::Cut { .. }
+            | Self::Delay { .. }
+            | Self::Partition { .. }
+            | Self::StartOver
+            | Self::Members { .. }
+            | Self::Token { .. }
+            | Self::Type { .. }
+            | Self::Backups(_)
+            | Self::Damage { .. }
+            | Self::Fault(_)
+            | Self::For { .. } => false,
+        }
     }
 }
 
@@ -376,7 +419,7 @@ fn members(first: &str, rest: &str) -> Result<Verb, String> {
     Ok(Verb::Members { change, in_vain })
 }
 
-fn link(text: &str) -> Result<LinkWord, String> {
+pub(super) fn link(text: &str) -> Result<LinkWord, String> {
     let (from, to, both) = match (text.split_once("<>"), text.split_once('>')) {
         (Some((from, to)), _) => (from, to, true),
         (None, Some((from, to))) => (from, to, false),
@@ -397,6 +440,17 @@ fn delay(text: &str) -> Result<Verb, String> {
         return Err("write `delay LINK TIME`, such as `delay m1>m2 50ms`".into());
     };
     Ok(Verb::Delay { link: link(&start.join(" "))?, by: by.parse()?, jitter })
+}
+
+fn wait(text: &str) -> Result<Verb, String> {
+    let Some(condition) = text.strip_prefix("until ") else {
+        return text.parse().map(Verb::Wait);
+    };
+    let (condition, within) = match condition.rsplit_once(" within ") {
+        Some((condition, within)) => (condition, Some(within.trim().parse()?)),
+        None => (condition, None),
+    };
+    Ok(Verb::WaitUntil { condition: condition.parse()?, within })
 }
 
 fn backups(text: &str) -> Result<Verb, String> {
@@ -498,6 +552,7 @@ impl From<Action> for String {
 mod tests {
     use super::*;
     use crate::MemberNo;
+    use crate::scenario::TimeUnit;
 
     #[test]
     fn sentences_become_actions() {
@@ -538,7 +593,7 @@ mod tests {
                         target: Target::Leader,
                         name: Some("slow".into()),
                     }),
-                    lasts: Span::ElectionTimeouts { tenths: 20 },
+                    lasts: Span::Tenths(20, TimeUnit::ElectionTimeout),
                 },
             ),
             ("backups every 1s keep 10", Verb::Backups(Some((Span::Millis(1_000), 10)))),
@@ -576,6 +631,15 @@ mod tests {
                     in_vain: false,
                 },
             ),
+            ("wait 2ticks", Verb::Wait(Span::Tenths(20, TimeUnit::Tick))),
+            (
+                "wait until m3 down within 2s",
+                Verb::WaitUntil {
+                    condition: Condition::Down(m(3)),
+                    within: Some(Span::Millis(2_000)),
+                },
+            ),
+            ("name freshest as best", Verb::Name { target: Target::Freshest, name: "best".into() }),
             ("token m3 run", Verb::Token { target: m(3), token: None }),
             ("workload 0 puts 5 reads", Verb::Workload { puts: 0, reads: 5 }),
             (

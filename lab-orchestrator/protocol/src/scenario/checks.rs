@@ -6,11 +6,13 @@ use super::{Span, Target};
 
 /// A check without parameters: `election_safety = {}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NoParameters {}
 
 /// A check that needs so many cases before it may call a run valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AtLeast {
     /// With fewer cases the run proves nothing: unknown. At least 1.
@@ -19,6 +21,7 @@ pub struct AtLeast {
 
 /// No more than so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AtMost {
     /// How many are allowed; 0 for none.
@@ -27,6 +30,7 @@ pub struct AtMost {
 
 /// How often a client may have to turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReconnectsAtMost {
     /// Reads in the time of the fault before the run proves anything.
@@ -37,6 +41,7 @@ pub struct ReconnectsAtMost {
 
 /// How soon a leader without a quorum must resign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LeavesOffice {
     /// Counted from the cut. Check-quorum looks once per election timeout, so two always suffice.
@@ -45,6 +50,7 @@ pub struct LeavesOffice {
 
 /// Which steps repair a failed bootstrap and which bootstrap anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BootstrapMeasured {
     /// Number of the step that repairs, from 1.
@@ -55,6 +61,7 @@ pub struct BootstrapMeasured {
 
 /// Who has a vote at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VotersAtEnd {
     /// So many.
@@ -66,6 +73,7 @@ pub struct VotersAtEnd {
 
 /// What could still fail, all along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tolerance {
     /// So many voters; 0 when a quorum is enough.
@@ -74,6 +82,7 @@ pub struct Tolerance {
 
 /// From which step on something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SinceStep {
     /// Number of the step, from 1.
@@ -84,6 +93,7 @@ macro_rules! checks {
     ($($(#[$doc:meta])* $name:ident: $parameters:ty,)*) => {
         /// The checks of a scenario; what is left out is not judged.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(deny_unknown_fields, default)]
         pub struct Checks {
             $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $name: Option<$parameters>,)*
@@ -174,4 +184,10 @@ checks! {
     leadership_handed_over: NoParameters,
     /// Every voter runs a process that began after this step.
     restarted: SinceStep,
+    /// Every acknowledged element of a set was in every later read of it, and none from nowhere.
+    set_complete: AtLeast,
+    /// Lists only grew: no acknowledged append was lost, and all were made in one order.
+    append_order: AtLeast,
+    /// Whoever had lost a lock could not write under its guard any more.
+    lock_fenced: AtLeast,
 }

@@ -1,23 +1,6 @@
 //! What a scenario waits for, one phrase a condition: `new leader`, `old_leader resigned`.
 //!
-//! ```text
-//!  leader              somebody leads and every member that is up, and can be, follows it
-//!  new leader          the same, in a later term than when the step began
-//!  no leader           nobody that is up says that it leads, and everybody knows it
-//!  TARGET lead         one of these members leads
-//!  TARGET resigned     none of these members says that it leads
-//!  TARGET up|down|lost the processes run; do not run; run and know no leader
-//!  TARGET voter|learner|removed     they are that in the configuration that was told last
-//!  TARGET in sync      they hold nine tenths of the leader's log, as it knows: etcd's bar for a vote
-//!  voters N            so many members have a vote
-//!  all agree           every process is up and follows the same leader, no link is cut
-//!  converged           all agree, and every log is equally long and wholly applied
-//!  acked N             N more puts were acknowledged since the step began
-//!  backups N           N more backups were restored for a test since the step began
-//!  damaged backup      one was found damaged since the step began
-//!  total loss          no member has a disk that remembers anything
-//!  answered            every single call of the drill has returned
-//! ```
+//! Its grammar is in `words/conditions.txt`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,10 +8,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Target;
+use super::quantity::{self, Comparison};
 
-/// A phrase to wait for.
+/// A phrase to wait for:
+///
+#[doc = concat!("```text\n", include_str!("words/conditions.txt"), "```\n\n```text\n", include_str!("words/quantities.txt"), "```")]
 #[expect(missing_docs, reason = "the module's grammar says it")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub enum Condition {
     Leader,
@@ -51,12 +38,25 @@ pub enum Condition {
     Backups(u32),
     DamagedBackup,
     TotalLoss,
+    Quorum,
+    Settled,
+    Paused(Target),
+    Campaigning(Target),
+    Probed(Target),
+    Replicating(Target),
+    FedASnapshot(Target),
+    Said(String),
+    Compare(Comparison),
+    Not(Box<Self>),
+    Both(Box<Self>, Box<Self>),
 }
 
 /// The phrases, for error messages.
 const ALLOWED: &str = "leader, new leader, no leader, TARGET lead, TARGET resigned, TARGET up, \
     TARGET down, TARGET lost, TARGET voter, TARGET learner, TARGET removed, TARGET in sync, \
-    voters N, all agree, converged, acked N, answered, backups N, damaged backup, total loss";
+    voters N, all agree, converged, acked N, answered, backups N, damaged backup, total loss, quorum, settled, \
+    TARGET paused, TARGET campaigning, TARGET probed, TARGET replicating, TARGET fed a snapshot, \
+    said \"WORDS\", comparisons such as `elections >= 3`, `not` before one, `and` between two";
 
 impl FromStr for Condition {
     type Err = String;
@@ -64,7 +64,24 @@ impl FromStr for Condition {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
         let wrong = || format!("`{text}` is not a condition; conditions are {ALLOWED}");
+        if let Some(words) = text.strip_prefix("said ") {
+            let words = words.strip_prefix('"').and_then(|words| words.strip_suffix('"'));
+            let words = words.filter(|words| !words.is_empty());
+            let words = words.ok_or("write the words in quotes: `said \"NOSPACE\"`")?;
+            return Ok(Self::Said(words.to_owned()));
+        }
+        if let Some((one, other)) = text.split_once(" and ") {
+            return Ok(Self::Both(Box::new(one.parse()?), Box::new(other.parse()?)));
+        }
+        if let Some(other) = text.strip_prefix("not ") {
+            return Ok(Self::Not(Box::new(other.parse()?)));
+        }
+        if quantity::operator_at(&text.split_whitespace().collect::<Vec<_>>()).is_some() {
+            return text.parse().map(Self::Compare);
+        }
         match text {
+            "quorum" => return Ok(Self::Quorum),
+            "settled" => return Ok(Self::Settled),
             "leader" => return Ok(Self::Leader),
             "new leader" => return Ok(Self::NewLeader),
             "no leader" => return Ok(Self::NoLeader),
@@ -87,6 +104,9 @@ impl FromStr for Condition {
         if let Some(target) = text.strip_suffix(" in sync") {
             return Ok(Self::InSync(target.parse()?));
         }
+        if let Some(target) = text.strip_suffix(" fed a snapshot") {
+            return Ok(Self::FedASnapshot(target.parse()?));
+        }
         let (target, word) = text.rsplit_once(' ').ok_or_else(wrong)?;
         let of = |make: fn(Target) -> Self| Ok(make(target.parse()?));
         match word {
@@ -98,6 +118,10 @@ impl FromStr for Condition {
             "voter" => of(Self::Voter),
             "learner" => of(Self::Learner),
             "removed" => of(Self::Removed),
+            "paused" => of(Self::Paused),
+            "campaigning" => of(Self::Campaigning),
+            "probed" => of(Self::Probed),
+            "replicating" => of(Self::Replicating),
             _ => Err(wrong()),
         }
     }
@@ -126,6 +150,17 @@ impl fmt::Display for Condition {
             Self::Backups(count) => write!(f, "backups {count}"),
             Self::DamagedBackup => f.write_str("damaged backup"),
             Self::TotalLoss => f.write_str("total loss"),
+            Self::Quorum => f.write_str("quorum"),
+            Self::Settled => f.write_str("settled"),
+            Self::Paused(target) => write!(f, "{target} paused"),
+            Self::Campaigning(target) => write!(f, "{target} campaigning"),
+            Self::Probed(target) => write!(f, "{target} probed"),
+            Self::Replicating(target) => write!(f, "{target} replicating"),
+            Self::FedASnapshot(target) => write!(f, "{target} fed a snapshot"),
+            Self::Said(words) => write!(f, "said \"{words}\""),
+            Self::Compare(comparison) => comparison.fmt(f),
+            Self::Not(condition) => write!(f, "not {condition}"),
+            Self::Both(one, other) => write!(f, "{one} and {other}"),
         }
     }
 }
@@ -171,9 +206,19 @@ mod tests {
             "backups 10",
             "damaged backup",
             "total loss",
+            "quorum",
+            "settled",
+            "m3 paused",
+            "old campaigning",
+            "m3 fed a snapshot",
+            "said \"2 leaders and more\"",
+            "not m3 lead",
+            "quorum and leaders = 1 and not m2 up",
+            "lag of m3 < 10",
         ] {
             let condition: Condition = text.parse().expect(text);
             assert_eq!(condition.to_string(), text);
+            assert_eq!(condition.to_string().parse(), Ok(condition));
         }
         for text in ["", "leaders", "m3 gone", "acked some", "m12 up"] {
             let error = text.parse::<Condition>().expect_err(text);

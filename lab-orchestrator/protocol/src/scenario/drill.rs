@@ -17,6 +17,7 @@ use super::{Span, Step};
 
 /// The part of a scenario that makes it a drill.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Drill {
     /// Its name in the catalogue, such as `DR-02`.
@@ -56,6 +57,7 @@ fn quarter_of_an_hour() -> Span {
 
 /// What the page shows while a drill is played.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Fog {
     /// Everything, as always.
@@ -67,6 +69,7 @@ pub enum Fog {
 
 /// What costs how many of a hundred points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Harm {
     /// Each acknowledged write that is lost; no more than [`Harm::MOST_FOR_WRITES`] in all.
@@ -92,6 +95,7 @@ impl Default for Harm {
 
 /// Another solution, which costs more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Other {
     /// What it is called, such as `force`.
@@ -103,6 +107,7 @@ pub struct Other {
 
 /// Something that looks like a solution and is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Wrong {
     /// What it is called, such as `mixed snapshots`.

@@ -10,6 +10,7 @@ use crate::MemberNo;
 
 /// Some members, chosen when the step runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub enum Target {
     /// One member by its number.

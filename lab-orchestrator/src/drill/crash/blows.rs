@@ -105,12 +105,12 @@ impl Life<'_> {
         // Whichever of the two ends first: an election may begin by itself.
         let ended = |state: &LabState| both.iter().all(|member| is_down(state, *member));
         let all = self.until(BROUGHT_ABOUT, &both, ended).await?;
-        if is_down(&self.runner.seen.state, leader) {
+        if is_down(&self.runner.seen.tally.state, leader) {
             let name = self.ledger.lock().point(at).name.clone();
             self.ended_at(leader, &name)?;
             self.ledger.lock().count_beside(at);
         }
-        if !is_down(&self.runner.seen.state, member) {
+        if !is_down(&self.runner.seen.tally.state, member) {
             return Ok(false);
         }
         let name = self.ledger.lock().point(blow.at).name.clone();

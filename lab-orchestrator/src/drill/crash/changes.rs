@@ -125,7 +125,7 @@ impl Life<'_> {
 
     /// One change, one end, and the way back to one configuration.
     async fn change_members(&mut self) -> Result<(), Trouble> {
-        let state = &self.runner.seen.state;
+        let state = &self.runner.seen.tally.state;
         let (possible, all) = (possible(state), self.voting());
         if possible.is_empty() || all.is_empty() {
             return Err(Trouble::Impossible("no member has a vote".into()));
@@ -159,7 +159,7 @@ impl Life<'_> {
     }
 
     fn voting(&self) -> Vec<MemberNo> {
-        let all = self.runner.seen.state.taking_part();
+        let all = self.runner.seen.tally.state.taking_part();
         let voting = all.filter(|(_, member)| member.standing == Standing::Voter);
         voting.map(|(no, _)| no).collect()
     }
@@ -189,7 +189,8 @@ impl Life<'_> {
     /// Sets a member's peer URLs to what they are: an entry that changes nothing, through all the
     /// steps of one that does.
     pub(super) async fn update_member(&self, member: MemberNo, through: MemberNo) -> bool {
-        let Some((id, _)) = self.runner.seen.state.members.get(&member).and_then(|of| of.id) else {
+        let Some((id, _)) = self.runner.seen.tally.state.members.get(&member).and_then(|of| of.id)
+        else {
             return false;
         };
         let request = MemberUpdateRequest { id: id.0, peer_urls: vec![peer_url(member)] };
@@ -205,7 +206,7 @@ impl Life<'_> {
         member: MemberNo,
         asking: impl FnOnce(Connection) -> F,
     ) -> Option<T> {
-        let plan = &self.runner.seen.state.members.get(&member)?.plan;
+        let plan = &self.runner.seen.tally.state.members.get(&member)?.plan;
         let origin = plan.client_url.parse().ok()?;
         let dialler = Dialler::default();
         let answer = async { Some(asking(dialler.dial(&origin).await.ok()?).await) };
@@ -235,7 +236,8 @@ impl Life<'_> {
 
     /// Whether a member that was to be removed has ended because a peer told it so.
     fn has_left(&self, member: MemberNo) -> bool {
-        let process = self.runner.seen.state.members.get(&member).map(|member| &member.process);
+        let process =
+            self.runner.seen.tally.state.members.get(&member).map(|member| &member.process);
         let by_itself =
             matches!(process, Some(Process::Down { ended: Ended::Exit { code: 1 }, .. }));
         self.going.contains(&member) && by_itself
@@ -245,7 +247,8 @@ impl Life<'_> {
     async fn start_again(&mut self) -> Result<(), Trouble> {
         self.runner.catch_up()?;
         for member in self.down() {
-            let removed = self.runner.seen.state.members[&member].standing == Standing::Removed;
+            let removed =
+                self.runner.seen.tally.state.members[&member].standing == Standing::Removed;
             if removed || self.has_left(member) {
                 continue;
             }
@@ -281,7 +284,7 @@ impl Life<'_> {
                 return Err(Trouble::Broken(format!(
                     "the members did not come to one configuration within {} s: {why}; {}",
                     RECOVER.as_secs(),
-                    convergence::account(&self.runner.seen.state)
+                    convergence::account(&self.runner.seen.tally.state)
                 )));
             }
         }
@@ -289,7 +292,7 @@ impl Life<'_> {
 
     /// A member of the configuration that the lab does not know: whether it is a learner.
     fn unseated(&self) -> Option<bool> {
-        let state = &self.runner.seen.state;
+        let state = &self.runner.seen.tally.state;
         let known: BTreeSet<MemberId> =
             state.members.values().filter_map(|member| Some(member.id?.0)).collect();
         let unseated = |ids: &BTreeSet<MemberId>| ids.iter().any(|id| !known.contains(id));
@@ -300,7 +303,7 @@ impl Life<'_> {
 
     /// What keeps the members from having one configuration.
     async fn difference(&self) -> Option<String> {
-        let state = &self.runner.seen.state;
+        let state = &self.runner.seen.tally.state;
         if convergence::agreed(state).is_none() {
             return Some("not all of them follow one leader".into());
         }
@@ -337,14 +340,14 @@ impl Life<'_> {
 
     /// Every member crashes at one moment; all have the same configuration as before.
     async fn all_restart(&mut self) -> Result<(), Trouble> {
-        let before = self.runner.seen.state.configuration.clone();
+        let before = self.runner.seen.tally.state.configuration.clone();
         let all: BTreeSet<MemberNo> =
-            self.runner.seen.state.taking_part().map(|(no, _)| no).collect();
+            self.runner.seen.tally.state.taking_part().map(|(no, _)| no).collect();
         self.runner.submit_each(&all, |member| Command::Crash { member }).await?;
         self.runner.submit_each(&all, |member| Command::Restart { member }).await?;
         self.runner.catch_up()?;
         self.one_configuration().await?;
-        let after = &self.runner.seen.state.configuration;
+        let after = &self.runner.seen.tally.state.configuration;
         if *after == before {
             return Ok(());
         }

@@ -261,7 +261,7 @@ async fn life(shared: &Shared, dir: &Path, seed: u64) -> Result<Result<(), Troub
     let lived = {
         let mut life = Life {
             lab: &lab,
-            runner: Runner::new(handle.clone(), checks, seed, &mut say),
+            runner: Runner::new(handle.clone(), checks.into(), seed, &mut say),
             ledger: &shared.ledger,
             draws,
             members: shared.members,

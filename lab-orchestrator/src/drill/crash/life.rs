@@ -140,7 +140,7 @@ impl Life<'_> {
         if self.until(RECOVER, &[], agreed).await? {
             return Ok(());
         }
-        let account = convergence::account(&self.runner.seen.state);
+        let account = convergence::account(&self.runner.seen.tally.state);
         Err(Trouble::Broken(format!(
             "the cluster was not whole again within {} s: {account}",
             RECOVER.as_secs()
@@ -157,10 +157,10 @@ impl Life<'_> {
     ) -> Result<bool, Trouble> {
         let deadline = Instant::now() + within;
         let seen = self.runner.follow_until(deadline, |seen| {
-            enough(&seen.state) || fallen(&seen.state, may_be_down).is_some()
+            enough(&seen.tally.state) || fallen(&seen.tally.state, may_be_down).is_some()
         });
         let seen = seen.await?;
-        if let Some((member, ended)) = fallen(&self.runner.seen.state, may_be_down) {
+        if let Some((member, ended)) = fallen(&self.runner.seen.tally.state, may_be_down) {
             let how = match ended {
                 Ended::Exit { code } => format!("exit code {code}"),
                 Ended::Signal { number } => format!("signal {number}"),
@@ -195,7 +195,8 @@ impl Life<'_> {
     /// Makes sure that a member that is down ended as it was told to; without a name, at any
     /// failpoint.
     pub(super) fn ended_at(&self, member: MemberNo, name: &str) -> Result<(), Trouble> {
-        let process = self.runner.seen.state.members.get(&member).map(|member| &member.process);
+        let process =
+            self.runner.seen.tally.state.members.get(&member).map(|member| &member.process);
         let killed =
             matches!(process, Some(Process::Down { ended: Ended::Signal { number: 9 }, .. }));
         let lines = self.last_lines(member);
@@ -259,12 +260,12 @@ impl Life<'_> {
 
     /// Members whose process has ended.
     pub(super) fn down(&self) -> BTreeSet<MemberNo> {
-        let state = &self.runner.seen.state;
+        let state = &self.runner.seen.tally.state;
         state.members.keys().copied().filter(|member| is_down(state, *member)).collect()
     }
 
     pub(super) fn leader(&self) -> Option<MemberNo> {
-        self.runner.seen.state.leader()
+        self.runner.seen.tally.state.leader()
     }
 
     /// One of the members, or of those that are not this one.

@@ -93,6 +93,7 @@ pub(super) fn of(state: &LabState, command: &Command) -> Option<Result<Vec<Effec
             running(state, *member).map(|()| vec![Effect::JumpClock(*member, *millis)])
         }
         Command::GrantTicks { member, ticks } => grant(state, *member, *ticks),
+        Command::StepMode { on } => Ok(step_mode(state, *on)),
         Command::SetTimers { ticks, apart } => timers(state, *ticks, *apart),
         Command::Campaign { member } => {
             running(state, *member).map(|()| vec![Effect::Campaign(*member)])
@@ -187,6 +188,26 @@ fn grant(state: &LabState, member: MemberNo, ticks: u32) -> Result<Vec<Effect>, 
         true => Ok(vec![Effect::GrantTicks(member, ticks)]),
         false => Err(format!("{member}'s clocks run; freeze them first")),
     }
+}
+
+/// Stops every clock and holds every link, or lets all of them go on. Who is down stops as well: it
+/// may be started.
+fn step_mode(state: &LabState, on: bool) -> Vec<Effect> {
+    let links = state.links.iter().filter(|(_, link)| match link.condition {
+        // Nothing is on them that could be held.
+        LinkCondition::Cut | LinkCondition::Refused => false,
+        condition => (condition == LinkCondition::Held) != on,
+    });
+    let condition = if on { LinkCondition::Held } else { LinkCondition::Open };
+    let links = links.map(|(link, _)| Effect::Set(*link, condition));
+    let still = |member| Fault::FrozenClock { member };
+    let stands = |member| state.faults.iter().any(|active| active.fault == still(member));
+    let clocks = state.taking_part().map(|(member, _)| member).filter(|no| stands(*no) != on);
+    let clocks = clocks.map(|member| match on {
+        true => Effect::Inject { fault: still(member), millis: None },
+        false => Effect::Lift(still(member)),
+    });
+    clocks.chain(links).collect()
 }
 
 fn timers(state: &LabState, ticks: u32, apart: u32) -> Result<Vec<Effect>, String> {

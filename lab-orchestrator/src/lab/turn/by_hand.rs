@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use lab_protocol::{Event, MemberNo, Process};
 
 use super::{Loop, blocking, in_full};
-use crate::engine::{client_url, peer_url};
+use crate::engine::client_url;
 use crate::observer::Found;
 use crate::supervisor::{Adoption, Order, Seat, Seats};
 
@@ -20,9 +20,12 @@ impl Loop {
             members.push(Seat {
                 member: plan.member,
                 client_url: client_url(ports),
-                peer_url: peer_url(plan.member),
+                peer_url: self.parts.engine.peer_url(plan.member),
                 listen_peer_url: format!("http://127.0.0.1:{}", ports.peer),
-                telemetry_url: format!("http://127.0.0.1:{}", ports.telemetry),
+                telemetry_url: match self.parts.engine.takes_orders() {
+                    true => format!("http://127.0.0.1:{}", ports.telemetry),
+                    false => String::new(),
+                },
                 proxy_url: seat.proxy_url.clone(),
                 data_dir: seat.data_dir.clone(),
                 start: self.parts.engine.by_hand(&seat),

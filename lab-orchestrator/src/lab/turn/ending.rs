@@ -1,6 +1,6 @@
 //! How a cluster ends: when the lab starts over, and when the lab itself ends.
 
-use lab_protocol::{Event, LinkCondition, WorkloadSpec};
+use lab_protocol::{Event, LinkCondition, MixSpec, WorkloadSpec};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::plan::{planned, run_name};
@@ -19,15 +19,16 @@ impl Loop {
         self.starting_over = false;
         self.tokens.clear();
         self.data_dirs.clear();
+        self.restored.clear();
         self.typing.shutdown().await;
         self.snapshots = Snapshots::default();
         self.leaving.clear();
         let directory = self.parts.directory.clone();
         let run = run_name();
-        let Parts { record, ports, plans, .. } = &mut self.parts;
+        let Parts { record, ports, plans, engine, .. } = &mut self.parts;
         *record = LabRecord::new(record.members, format!("raftlab-{run}"), ports.members.clone());
         let members = record.taking_part();
-        *plans = members.iter().map(|&member| planned(member, ports)).collect();
+        *plans = members.iter().map(|&member| planned(member, ports, engine)).collect();
         let new = record.clone();
         let wiped = blocking(move || -> Result<(), DirectoryError> {
             directory.wipe_desk()?;
@@ -110,6 +111,12 @@ impl Loop {
             if runs {
                 self.append(Event::WorkloadChanged { spec });
             }
+            let errands = self
+                .journal
+                .with_state(|state| state.mix.as_ref().is_some_and(|mix| !mix.is_idle()));
+            if errands {
+                self.append(Event::MixChanged { mix: MixSpec::idle() });
+            }
             self.end_clients().await;
         }
         self.end_backups().await;
@@ -145,7 +152,7 @@ impl Loop {
                     event = timeout_at(deadline, inputs.processes.recv()) => event,
                     // Members must not wait to be heard while they end.
                     Some(event) = inputs.observed.recv() => {
-                        self.append(event);
+                        self.observed(event);
                         continue;
                     }
                 };

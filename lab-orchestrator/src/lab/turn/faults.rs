@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use lab_protocol::{
     ClockMove, Command, CommandId, Damage, Event, Fault, LinkCondition, MemberFile, MemberNo,
+    Process,
 };
 use tokio::time::{Instant, timeout};
 
 use super::{Await, Loop, blocking};
 use crate::engine::control::{self, Order as ControlOrder};
+use crate::engine::strace::{self, Tracers};
 use crate::supervisor::Order;
 
 /// A member that does not answer in this time is paused or starved; what it was told it does when
@@ -35,10 +37,22 @@ struct Lasting {
 pub(super) struct Faults {
     lasting: Vec<Lasting>,
     later: Vec<(Instant, Command)>,
+    /// What touches the disks of members without a control socket.
+    tracers: Option<Tracers>,
 }
 
-/// What a member was told at its control socket, and what is said when it has heard.
-pub(super) type Heeded = (CommandId, Result<(), String>, Option<Event>);
+/// What came of telling a member something, or of having a fault act on it otherwise.
+#[derive(Debug)]
+pub(super) struct Heeded {
+    /// For which command; 0 for none.
+    id: CommandId,
+    member: MemberNo,
+    how: Result<(), String>,
+    /// What is said then.
+    then: Option<Event>,
+    /// Faults that do not act if it failed, though they were said to.
+    vain: Vec<Fault>,
+}
 
 impl Faults {
     /// When something is due next.
@@ -51,6 +65,12 @@ impl Faults {
     fn orders_of(&self, member: MemberNo) -> Vec<ControlOrder> {
         let own = self.lasting.iter().map(|one| one.fault);
         own.filter(|fault| fault.member() == Some(member)).filter_map(control::begins).collect()
+    }
+
+    /// The faults of a member's disk, where strace injects them.
+    fn of_disk(&self, member: MemberNo) -> Vec<Fault> {
+        let own = self.lasting.iter().map(|one| one.fault);
+        own.filter(|fault| fault.member() == Some(member) && strace::can(*fault)).collect()
     }
 }
 
@@ -67,9 +87,10 @@ impl Loop {
             millis.map(|millis| self.parts.clock.now_micros() + millis.saturating_mul(1_000));
         let began = Event::FaultBegan { fault, until_micros };
         let order = control::begins(fault);
-        if order.is_some() && !self.takes_orders() {
+        let by_strace = order.is_some() && !self.takes_orders();
+        if by_strace && !strace::can(fault) {
             return Err(format!(
-                "{} has no control socket: its disk and clocks cannot be touched from outside",
+                "{} has no control socket, and this cannot be done to it from outside",
                 self.parts.engine_version
             ));
         }
@@ -78,11 +99,16 @@ impl Loop {
         let turn_at = turns.then(Instant::now);
         self.faults.lasting.push(Lasting { fault, until, turn_at, is_bad: false });
         match (fault, order) {
+            (_, Some(_)) if by_strace => {
+                let member = fault.member().expect("a disk is a member's");
+                self.touch_disk(id, member, Some(began), Vec::new());
+                return Ok(Some(Await::Heeded(id, member)));
+            }
             (_, Some(order)) => {
                 let member = fault.member().expect("a disk or a clock is a member's");
                 if self.running().contains(&member) {
                     self.tell_member(id, member, order, Some(began));
-                    return Ok(Some(Await::Heeded(id)));
+                    return Ok(Some(Await::Heeded(id, member)));
                 }
             }
             (Fault::Starved { member, percent }, None) => {
@@ -108,11 +134,47 @@ impl Loop {
         };
         let member = fault.member().expect("a disk or a clock is a member's");
         if self.running().contains(&member) {
-            self.tell_member(id, member, order, Some(ended));
-            return Some(Await::Heeded(id));
+            match self.takes_orders() {
+                true => self.tell_member(id, member, order, Some(ended)),
+                false => self.touch_disk(id, member, Some(ended), Vec::new()),
+            }
+            return Some(Await::Heeded(id, member));
         }
         self.append(ended);
         None
+    }
+
+    /// Has the disk of a member without a control socket suffer from the faults that it has now;
+    /// of a process that does not run it is only seen whether that will be possible.
+    fn touch_disk(
+        &mut self,
+        id: CommandId,
+        member: MemberNo,
+        then: Option<Event>,
+        vain: Vec<Fault>,
+    ) {
+        let faults = self.faults.of_disk(member);
+        let pid = self.journal.with_state(|state| match state.members.get(&member)?.process {
+            Process::Up { pid } | Process::Paused { pid } => Some(pid),
+            Process::Planned | Process::Down { .. } => None,
+        });
+        let tracers = self.faults.tracers.get_or_insert_with(Tracers::start);
+        let touched = pid.map(|pid| tracers.set(member, pid, faults));
+        self.heeding.spawn(async move {
+            let how = match touched {
+                Some(touched) => touched.await,
+                None => strace::installed().await,
+            };
+            Heeded { id, member, how, then, vain }
+        });
+    }
+
+    /// A process runs: what its disk suffers from goes on.
+    pub(super) fn touch_disk_again(&mut self, member: MemberNo) {
+        let faults = self.faults.of_disk(member);
+        if !faults.is_empty() && !self.takes_orders() {
+            self.touch_disk(CommandId(0), member, None, faults);
+        }
     }
 
     /// Stops to care for a fault; what came and went is left as it was before.
@@ -160,18 +222,30 @@ impl Loop {
                 // It stands in its socket, and is done when the member runs again.
                 Err(_) => Ok(()),
             };
-            (id, heard, then)
+            Heeded { id, member, how: heard, then, vain: Vec::new() }
         });
     }
 
     /// A member has heard.
-    pub(super) fn heeded(&mut self, (id, how, then): Heeded) {
-        if how.is_ok()
-            && let Some(event) = then
-        {
-            self.append(event);
+    pub(super) fn heeded(&mut self, heeded: Heeded) {
+        let Heeded { id, member, how, then, vain } = heeded;
+        match (&how, then) {
+            (Ok(()), Some(event)) => self.append(event),
+            // It never began, so it does not begin with the next process either.
+            (Err(_), Some(Event::FaultBegan { fault, .. })) => {
+                self.faults.lasting.retain(|one| one.fault != fault);
+            }
+            (Err(why), None) if !vain.is_empty() => {
+                for fault in vain {
+                    let text = format!("This is so no longer: {fault}. It began anew, and {why}.");
+                    self.append(Event::Note { text });
+                    self.faults.lasting.retain(|one| one.fault != fault);
+                    self.append(Event::FaultEnded { fault });
+                }
+            }
+            (Ok(()), None) | (Err(_), _) => {}
         }
-        for (pending, how) in self.underway.met(Await::Heeded(id), &how) {
+        for (pending, how) in self.underway.met(Await::Heeded(id, member), &how) {
             self.settled(pending.id, pending.reply, how);
         }
     }
@@ -240,7 +314,7 @@ impl Loop {
     /// Before a member starts: what its disk and its clocks suffer from is left for it.
     pub(super) async fn leave_faults(&mut self, member: MemberNo) -> Result<(), String> {
         let orders = self.faults.orders_of(member);
-        if orders.is_empty() {
+        if orders.is_empty() || !self.takes_orders() {
             return Ok(());
         }
         let socket = self.parts.directory.control_socket(member);
@@ -264,8 +338,12 @@ impl Loop {
     /// Takes everything off, at the end of the lab or of a cluster.
     pub(super) async fn end_faults(&mut self) {
         self.faults.later.clear();
+        // Every process that a strace holds is let go.
+        self.faults.tracers = None;
         while let Some(Lasting { fault, .. }) = self.faults.lasting.pop() {
-            if let (Some(order), Some(member)) = (control::ends(fault), fault.member()) {
+            if let (Some(order), Some(member)) = (control::ends(fault), fault.member())
+                && self.takes_orders()
+            {
                 let socket = self.parts.directory.control_socket(member);
                 // Whoever does not answer is killed soon.
                 timeout(LAST_ANSWER, control::give(&socket, &order)).await.ok();
@@ -302,7 +380,7 @@ impl Loop {
             _ => None,
         };
         self.tell_member(id, member, order, then);
-        Ok(Some(Await::Heeded(id)))
+        Ok(Some(Await::Heeded(id, member)))
     }
 
     /// Damages a file of a member that does not run.

@@ -28,8 +28,9 @@ impl Loop {
         let plan = self.parts.plans.iter().find(|plan| plan.member == ask);
         let at = plan.and_then(|plan| plan.client_url.parse().ok());
         let at = at.ok_or_else(|| format!("{ask} cannot be asked"))?;
-        let dialler = self.dialler.clone();
-        self.changes.spawn(async move { (id, change::ask(&dialler, (ask, at), change).await) });
+        let (dialler, engine) = (self.dialler.clone(), self.parts.engine.clone());
+        let asked = async move { change::ask(&dialler, &engine, (ask, at), change).await };
+        self.changes.spawn(async move { (id, asked.await) });
         Ok(Await::Answered(id))
     }
 
@@ -63,7 +64,7 @@ impl Loop {
     pub(super) async fn place(&mut self, member: MemberNo, initial_cluster: String) -> MemberPlan {
         self.parts.record.added.push(Joined { member, initial_cluster });
         self.write_record().await;
-        let plan = planned(member, &self.parts.ports);
+        let plan = planned(member, &self.parts.ports, &self.parts.engine);
         self.parts.plans.push(plan.clone());
         if let Some(seated) = &mut self.clients {
             seated.clients.seat(&over_the_fabric(&self.parts.fabric, &plan));

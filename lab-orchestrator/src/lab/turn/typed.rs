@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::{Await, Loop, blocking, in_full};
-use crate::engine::{client_url, peer_url};
+use crate::engine::client_url;
 use crate::supervisor::PLACES;
 use crate::terminal::{self, Builtin, Desk, Names, NodeLine, Tool, Typed};
 
@@ -86,7 +86,7 @@ impl Loop {
             let name = member.to_string().to_uppercase();
             names.insert(name.clone(), format!("127.0.0.1:{}", ports.client));
             names.insert(format!("{name}_CLIENT"), client_url(*ports));
-            names.insert(format!("{name}_PEER"), peer_url(member));
+            names.insert(format!("{name}_PEER"), self.parts.engine.peer_url(member));
             names.insert(format!("{name}_LISTEN"), format!("http://127.0.0.1:{}", ports.peer));
         }
         let all: Vec<_> =
@@ -101,7 +101,8 @@ impl Loop {
         }
         names.extend(self.added.clone().map(|id| ("ADDED_ID".to_owned(), id)));
         let founders = (1..=self.parts.record.members).map(MemberNo);
-        let cluster: Vec<_> = founders.map(|no| format!("{no}={}", peer_url(no))).collect();
+        let engine = &self.parts.engine;
+        let cluster: Vec<_> = founders.map(|no| format!("{no}={}", engine.peer_url(no))).collect();
         names.insert("CLUSTER".to_owned(), cluster.join(","));
         names.insert("TOKEN".to_owned(), self.parts.record.token.clone());
         let last = |state: &LabState| state.backups.last_good().map(|last| last.file.clone());
@@ -112,10 +113,13 @@ impl Loop {
     /// Where a tool is: beside the members' program, or wherever it is installed.
     pub(super) fn program(&self, tool: Tool) -> PathBuf {
         let beside = self.parts.engine.program().with_file_name(tool.program());
+        // Beside real etcd there is none of ours, but beside this program.
+        let own = || Some(std::env::current_exe().ok()?.with_file_name(tool.program()));
         let chosen = std::env::var_os("RAFTLAB_ETCD").map(PathBuf::from);
         let chosen = chosen.map(|folder| folder.join(tool.program()));
         match (tool, chosen) {
             (Tool::RaftCtl, _) if beside.is_file() => beside,
+            (Tool::RaftCtl, _) if let Some(own) = own().filter(|own| own.is_file()) => own,
             (Tool::Etcdctl | Tool::Etcdutl, Some(chosen)) => chosen,
             (Tool::RaftCtl | Tool::Etcdctl | Tool::Etcdutl, _) => tool.program().into(),
         }

@@ -7,18 +7,18 @@ use crate::accessible::axe;
 use crate::checks::recovery::pictures;
 use crate::stage::{SOON, Stage};
 
-/// Faults of a member that act until they are lifted, as the page calls them; and whether the
-/// member's process ends of it.
-const OF_A_MEMBER: [(&str, bool); 9] = [
-    ("Slow fsync", false),
-    ("Stuck fsync", false),
-    ("Starved process", false),
-    ("Restarting", false),
-    ("Drifting clock", false),
-    ("Frozen clock", false),
-    ("Failing fsync", true),
-    ("Full disk", false),
-    ("Read-only disk", true),
+/// Faults of a member that act until they are lifted, as the page calls them; the word for each
+/// beside the member; and whether the member's process ends of it.
+const OF_A_MEMBER: [(&str, &str, bool); 9] = [
+    ("Slow fsync", "slow fsync", false),
+    ("Stuck fsync", "stuck fsync", false),
+    ("Starved process", "starved", false),
+    ("Restarting", "restarting", false),
+    ("Drifting clock", "drifting clock", false),
+    ("Frozen clock", "frozen clock", false),
+    ("Failing fsync", "failing fsync", true),
+    ("Full disk", "full disk", false),
+    ("Read-only disk", "read-only disk", true),
 ];
 
 /// What a link can be made to do, and the word for it in the table of links.
@@ -39,14 +39,14 @@ const ACTING: &str = "document.querySelector('.acting').innerText";
 async fn inject(stage: &Stage, name: &str) -> Result<()> {
     let choose = format!(
         "(() => {{ const select = document.querySelector('[data-choice=fault]'); \
-         select.selectedIndex = [...select.options].findIndex(one => one.text === '{name}'); \
+         select.selectedIndex = [...select.options].findIndex(one => one.text === {name:?}); \
          select.dispatchEvent(new Event('change', {{ bubbles: true }})); \
          return String(select.selectedIndex); }})()"
     );
     stage.tab.text(&choose).await?;
     let chosen = format!(
         "[...document.querySelector('[data-choice=fault]').options].find(one => one.selected)\
-         .text === '{name}'"
+         .text === {name:?}"
     );
     stage.tab.wait(&format!("{name} is chosen"), &chosen, ACTING, SOON).await?;
     stage.tab.click("[data-choice=go]").await
@@ -62,10 +62,12 @@ pub(super) async fn injected(surroundings: &Surroundings) -> Result<()> {
     let member = if leader == "m1" { "m2" } else { "m1" };
     stage.choose(member).await?;
     stage.tab.click(".more-faults summary").await?;
-    for (name, ends) in OF_A_MEMBER {
+    for (name, word, ends) in OF_A_MEMBER {
         inject(&stage, name).await?;
         let acts = "document.querySelectorAll('.acting li').length === 1";
         stage.tab.wait(&format!("{name} acts"), acts, ACTING, SOON).await?;
+        let drawn = format!("/{member}: [^.]*, {word}\\./.test({RING})");
+        stage.tab.wait(&format!("{name} is drawn at {member}"), &drawn, RING, SOON).await?;
         if ends {
             stage.process(member, "down").await?;
         }
@@ -87,17 +89,79 @@ pub(super) async fn injected(surroundings: &Surroundings) -> Result<()> {
         stage.link(&link, "open").await?;
         stage.roles(1, 2).await?;
     }
+    let to = if member == "m1" { "m2" } else { "m1" };
+    let link = format!("{member}>{to}");
+    inject(&stage, "Flapping link").await?;
+    let acts = format!("document.querySelector('.acting').innerText.includes('{link} flaps')");
+    stage.tab.wait("a link flaps", &acts, ACTING, SOON).await?;
+    // It is shown in the condition that it is in, one after the other.
+    stage.link(&link, "cut").await?;
+    stage.link(&link, "open").await?;
+    stage.tab.click(".acting [data-lift]").await?;
+    let lifted = "document.querySelectorAll('.acting li').length === 0";
+    stage.tab.wait("the link flaps no more", lifted, ACTING, SOON).await?;
+    stage.link(&link, "open").await?;
+    stage.roles(1, 2).await?;
+    processes(&stage, member).await?;
     inject(&stage, "Hold messages").await?;
     inject(&stage, "Slow fsync").await?;
     let acts = "document.querySelectorAll('.acting li').length === 1";
     stage.tab.wait("the disk is slow", acts, ACTING, SOON).await?;
     pictures(&stage, surroundings, &axe, "faults").await?;
     inject(&stage, "Reset connections").await?;
-    let told = "[...document.querySelectorAll('#story li')].some(line => \
-                line.textContent.includes('is reset'))";
-    stage
-        .tab
-        .wait("a reset is told", told, "document.querySelector('#story').innerText", SOON)
-        .await?;
+    told(&stage, "is reset").await?;
+    inject(&stage, "Jump of the wall clock").await?;
+    told(&stage, &format!("{member}'s wall clock jumps by 3600000 ms")).await?;
     stage.end().await
+}
+
+/// The ring in words.
+const RING: &str = "document.querySelector('#ring').getAttribute('aria-label')";
+
+/// Waits until the story tells this.
+async fn told(stage: &Stage, words: &str) -> Result<()> {
+    let told = format!(
+        "[...document.querySelectorAll('#story li')].some(line => line.textContent.includes({}))",
+        serde_json::Value::from(words)
+    );
+    let story = "document.querySelector('#story').innerText";
+    stage.tab.wait(&format!("the story tells: {words}"), &told, story, SOON).await?;
+    Ok(())
+}
+
+/// A process is ended, stopped and paused, its files are damaged, and it is as it was.
+async fn processes(stage: &Stage, member: &str) -> Result<()> {
+    stage.break_member(member, "Pause").await?;
+    stage.process(member, "paused").await?;
+    stage.break_member(member, "Resume").await?;
+    stage.process(member, "up").await?;
+    stage.break_member(member, "Crash").await?;
+    stage.process(member, "down").await?;
+    stage.break_member(member, "Restart").await?;
+    stage.roles(1, 2).await?;
+    inject(stage, "Stop in order").await?;
+    stage.process(member, "down").await?;
+    for (file, name) in [("log", "Flip bits of its log"), ("state", "Flip bits of its state")] {
+        // Twice flipped is as it was.
+        for _ in 0..2 {
+            inject(stage, name).await?;
+            told(stage, &format!("On {member}'s disk a bit is flipped in the {file}")).await?;
+        }
+    }
+    stage.break_member(member, "Restart").await?;
+    stage.roles(1, 2).await?;
+    // What cannot be undone is done to a member that then begins with an empty disk.
+    inject(stage, "Stop in order").await?;
+    stage.process(member, "down").await?;
+    for (file, name) in [("log", "Cut off its log's end"), ("state", "Cut off its state's end")] {
+        inject(stage, name).await?;
+        told(stage, &format!("On {member}'s disk a third is cut off the {file}")).await?;
+    }
+    // Asked twice.
+    stage.tab.click_named("Start over").await?;
+    let asks = "document.body.innerText.includes('End all processes, delete all disks?')";
+    stage.tab.wait("it is asked again", asks, asks, SOON).await?;
+    stage.tab.click_named("Start over").await?;
+    stage.process(member, "up").await?;
+    stage.roles(1, 2).await
 }

@@ -4,10 +4,12 @@ mod drill;
 mod faults;
 mod frames;
 mod injected;
+mod lesson;
 mod looks;
 mod members;
 mod recovery;
 mod security;
+mod step;
 mod workload;
 
 use anyhow::Result;
@@ -26,7 +28,7 @@ pub(crate) struct Check {
 }
 
 /// Every check, in the order in which they run.
-pub(crate) const CHECKS: [Check; 19] = [
+pub(crate) const CHECKS: [Check; 21] = [
     Check {
         name: "leader",
         shows: "the page shows one leader and two followers",
@@ -86,6 +88,16 @@ pub(crate) const CHECKS: [Check; 19] = [
         name: "injected",
         shows: "every fault of disks, clocks, processes and messages is injected, shown and taken off",
         run: |surroundings| Box::pin(injected::injected(surroundings)),
+    },
+    Check {
+        name: "step",
+        shows: "time stands still: one tick and one held message are granted, and nothing else happens",
+        run: |surroundings| Box::pin(step::step(surroundings)),
+    },
+    Check {
+        name: "lesson",
+        shows: "predictions of a lesson are graded by what its run did, whichever way it went",
+        run: |surroundings| Box::pin(lesson::lesson(surroundings)),
     },
     Check {
         name: "reload",

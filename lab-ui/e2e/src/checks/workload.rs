@@ -39,12 +39,12 @@ pub(super) async fn gap(surroundings: &Surroundings) -> Result<()> {
 }
 
 /// The newest event's number.
-async fn last_event(stage: &Stage) -> Result<u64> {
+pub(super) async fn last_event(stage: &Stage) -> Result<u64> {
     stage.rest("/api/state").await?["seq"].as_u64().context("find `seq` in the lab's state")
 }
 
 /// All events after a number; the lab answers with one event a line, so many at a time.
-async fn events(stage: &Stage, mut after: u64) -> Result<Vec<Value>> {
+pub(super) async fn events(stage: &Stage, mut after: u64) -> Result<Vec<Value>> {
     let mut all = Vec::new();
     loop {
         let path = format!("/api/events?after={after}");

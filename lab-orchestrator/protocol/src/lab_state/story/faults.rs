@@ -7,6 +7,17 @@ use crate::{By, ClockMove, Command, Damage, Event, Fault, LabState, MemberFile};
 impl Story {
     /// Tells of a fault, if the event is about one.
     pub(super) fn fault(&mut self, state: &LabState, at_micros: u64, event: &Event) {
+        let stepping = self.asker(|command| matches!(command, Command::StepMode { .. }));
+        let is_clock = matches!(
+            event,
+            Event::FaultBegan { fault: Fault::FrozenClock { .. }, .. }
+                | Event::FaultEnded { fault: Fault::FrozenClock { .. } }
+                | Event::MessageReleased { .. }
+        );
+        // One line tells of all of them, when the links change.
+        if stepping.is_some() && is_clock {
+            return;
+        }
         let (tone, text) = match event {
             Event::FaultBegan { fault, until_micros } => {
                 let now = match until_micros {
@@ -95,6 +106,14 @@ impl Story {
                 };
                 (Tone::Fault, text)
             }
+            Command::StepMode { on: true } => (
+                Tone::Fault,
+                format!("{by} began the step mode: clocks stand still, links hold their messages."),
+            ),
+            Command::StepMode { on: false } => (
+                Tone::Holds,
+                format!("{by} ended the step mode: clocks run, and what was held is delivered."),
+            ),
             // Told when it is done.
             _ => return,
         };

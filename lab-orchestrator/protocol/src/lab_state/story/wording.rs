@@ -4,7 +4,7 @@ use node_protocol::{MemberId, Status, Term};
 
 use super::Ballot;
 use crate::{
-    By, CommandId, Kinds, LabState, Link, LinkCondition, Mangling, MemberNo, WorkloadSpec,
+    By, CommandId, Kinds, LabState, Link, LinkCondition, Mangling, MemberNo, MixSpec, WorkloadSpec,
 };
 
 /// A duration as a person says it: `340 ms`, `1.02 s`, `75 s`.
@@ -100,6 +100,18 @@ pub(super) fn workload(spec: &WorkloadSpec) -> String {
         (0, _) => format!("Clients start {reads} a second, {mode}."),
         _ => format!("Clients start {writes} and {reads} a second, {mode}."),
     }
+}
+
+/// What a mix of errands asks for.
+pub(super) fn mix(spec: &MixSpec) -> String {
+    if spec.is_idle() {
+        return "The clients run no more errands.".to_owned();
+    }
+    let kinds = spec.shares.named();
+    let kinds = kinds.iter().filter(|(_, share)| *share > 0).map(|(kind, _)| *kind);
+    let MixSpec { rate, clients, .. } = spec;
+    let kinds = kinds.collect::<Vec<_>>().join(", ");
+    format!("{clients} clients begin {rate} errands a second: {kinds}.")
 }
 
 /// `3 voters`, `4 voters and 1 learner`.

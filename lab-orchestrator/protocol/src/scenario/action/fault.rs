@@ -1,20 +1,6 @@
 //! The sentences of faults: what a scenario does to links, disks, clocks, timers and files.
 //!
-//! ```text
-//!  hold|refuse|half-open LINK      throttle LINK to N bytes      reset LINK
-//!  drop|duplicate|reorder N% of KIND on LINK
-//!  flap LINK up TIME down TIME
-//!  halves     ring     chain     bridge over TARGET     star around TARGET
-//!  mute TARGET     deafen TARGET
-//!  release|discard|double KIND on LINK [times N]      messages that the link holds, oldest first
-//!  starve TARGET to N%             keep restarting TARGET up TIME down TIME
-//!  slow disk TARGET by TIME        stick|fail|fill|lock disk TARGET
-//!  drift clock TARGET to N%        freeze clock TARGET      jump clock TARGET by [-]TIME
-//!  tick TARGET N                   timers N [apart N]       campaign TARGET
-//!  lift TARGET                     every fault of its process, disk and clocks
-//!  flip bit in FILE of TARGET      truncate FILE of TARGET  FILE is log, state or snapshot
-//!  lose power TARGET               crash TARGET at FAILPOINT      (with `training = true`)
-//! ```
+//! Its grammar is in `words/faults.txt`.
 
 use super::super::{Span, Target};
 use super::{LinkWord, count, link, named};
