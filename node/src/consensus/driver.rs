@@ -29,6 +29,7 @@ use raft::{
 };
 
 use super::log::{Log, SnapshotPoint};
+use super::split;
 use super::trace::{self, Standing};
 
 /// The longest election timeout that is set from outside, ticks.
@@ -427,13 +428,13 @@ impl Driver {
             return None;
         }
         let mut ready = self.raw.ready();
-        let send_after = ready.take_persisted_messages();
+        let send_after = split::fitting(ready.take_persisted_messages());
         let standing = self.standing;
         self.events.extend(send_after.iter().filter_map(|m| trace::sent(m, &standing)));
         let snapshot = ready.snapshot();
         let install = (snapshot.get_metadata().index > 0).then(|| snapshot.clone());
         Some(Round {
-            send_first: ready.take_messages(),
+            send_first: split::fitting(ready.take_messages()),
             apply: ready.take_committed_entries(),
             install,
             persist: Persist {
@@ -469,7 +470,8 @@ impl Driver {
             self.raw.mut_store().set_commit(Index(commit));
         }
         self.after();
-        Tail { send: light.take_messages(), apply: light.take_committed_entries(), truncated }
+        let send = split::fitting(light.take_messages());
+        Tail { send, apply: light.take_committed_entries(), truncated }
     }
 
     /// Drops log entries up to and including `up_to`. They must be in durable state.

@@ -13,6 +13,7 @@
 //! - [`log`]: the Raft log in memory, as raft-rs wants to read it.
 //! - [`driver`]: the Raft node and the order of its effects (thesis §10.2.1).
 //! - [`reads`]: linearizable reads that wait for a round of heartbeats (thesis §6.4).
+//! - `split`: appends that fit a frame.
 //! - [`waiters`]: commands that wait for their answer.
 //! - [`trace`]: what the member says of its own steps.
 //!
@@ -23,6 +24,7 @@ mod change;
 pub mod driver;
 pub mod log;
 pub mod reads;
+mod split;
 pub mod trace;
 pub mod waiters;
 
