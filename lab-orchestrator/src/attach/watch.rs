@@ -48,6 +48,9 @@ struct Loop {
     known: BTreeMap<MemberId, MemberNo>,
     /// Members that the cluster counts and nobody here knows.
     strangers: BTreeSet<MemberId>,
+    /// Known members of whom nobody said yet where they can be asked: one of etcd publishes that
+    /// after its start.
+    mute: BTreeSet<MemberId>,
     looking: JoinSet<Result<Found>>,
     look_at: Instant,
     last_command: u64,
@@ -80,6 +83,7 @@ impl Watch {
             observers: Vec::new(),
             known: BTreeMap::new(),
             strangers: BTreeSet::new(),
+            mute: BTreeSet::new(),
             looking: JoinSet::new(),
             look_at: Instant::now(),
             last_command: 0,
@@ -127,6 +131,8 @@ impl Loop {
     }
 
     fn observe(&mut self, members: Vec<(MemberNo, &FoundMember)>) {
+        let mute = members.iter().filter(|(_, found)| found.origin.is_none());
+        self.mute.extend(mute.map(|(_, found)| found.id));
         let asked = members
             .into_iter()
             .filter_map(|(member, found)| Some((member, found.id, found.origin.clone()?)));
@@ -141,7 +147,8 @@ impl Loop {
         ended: CancellationToken,
     ) {
         loop {
-            let looks = !self.strangers.is_empty() && self.looking.is_empty();
+            let awaited = !self.strangers.is_empty() || !self.mute.is_empty();
+            let looks = awaited && self.looking.is_empty();
             tokio::select! {
                 () = ended.cancelled() => break,
                 Some(request) = asked.recv() => self.refuse(request),
@@ -210,12 +217,18 @@ impl Loop {
         self.looking.spawn(async move { find(&dialler, &endpoints).await });
     }
 
-    /// The members were asked for again, because there is a new one.
+    /// The members were asked for again, because there is a new one, or one that can be asked now.
     fn looked(&mut self, found: Result<Found>) {
-        // It is looked again as long as somebody counts whom nobody knows.
-        let Ok(found) = found.context("look for new members") else { return };
+        // It is looked again as long as somebody is not known or not reached.
+        let Ok(found) = found.context("look for members") else { return };
+        self.mute.retain(|id| found.members.iter().any(|member| member.id == *id));
         for new in &found.members {
-            if self.known.contains_key(&new.id) {
+            if let Some(&member) = self.known.get(&new.id) {
+                if new.origin.is_some() && self.mute.remove(&new.id) {
+                    self.journal.append(Event::Seated { plan: plan(member, new) });
+                    self.journal.append(Event::Note { text: introduced(member, new) });
+                    self.observe(vec![(member, new)]);
+                }
                 continue;
             }
             let last = self.known.values().max().map_or(0, |member| member.0);
