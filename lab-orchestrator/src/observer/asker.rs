@@ -374,8 +374,10 @@ async fn ask(
 ///
 /// A member answers with the term of the entry that it applied last, which is behind its own while
 /// it campaigns and when it begins to lead, but with the leader of the moment. Where there is a
-/// log, role, term and leader are therefore those of the log. Where there is none, another leader
-/// in the same term is one of a later term, and is not named before that is told.
+/// log, role, term and leader are therefore those of the log; a leader that is lost and found again
+/// in one step stands nowhere in it, and is taken from an answer of the same term. Where there is
+/// no log, another leader in the same term is one of a later term, and is not named before that is
+/// told.
 fn status(
     answer: &Answer,
     own: &Own,
@@ -384,11 +386,17 @@ fn status(
 ) -> Status {
     let Answer { status, members } = answer;
     let header = status.header.unwrap_or_default();
+    let named = (status.leader != 0).then_some(MemberId(status.leader));
     let (role, term, leader) = match own.role {
-        Some(role) => (role, own.term, own.leader),
+        Some(role) => {
+            let follows = |id: &MemberId| {
+                let is_other = id.0 != header.member_id;
+                role == Role::Follower && Term(status.raft_term) == own.term && is_other
+            };
+            (role, own.term, own.leader.or(named.filter(follows)))
+        }
         None => {
             let term = Term(status.raft_term);
-            let named = (status.leader != 0).then_some(MemberId(status.leader));
             let other = |id: &MemberId| led.is_some_and(|last| last.0 == term && last.1 != *id);
             let leader = named.filter(|id| !other(id));
             *led = leader.map(|id| (term, id)).or(*led);
@@ -472,6 +480,9 @@ mod tests {
         let campaigns = status(&answer, &campaigns, &mut led, 5);
         assert_eq!((campaigns.role, campaigns.term), (Role::Candidate, Term(5)));
         assert_eq!(campaigns.leader, None);
+        let follows = |term| Own { role: Some(Role::Follower), term: Term(term), ..Own::default() };
+        assert_eq!(status(&answer, &follows(4), &mut led, 5).leader, Some(MemberId(2)));
+        assert_eq!(status(&answer, &follows(5), &mut led, 5).leader, None, "of the term before");
         answer.status.is_learner = true;
         assert_eq!(status(&answer, &silent, &mut led, 5).role, Role::Learner);
     }

@@ -8,6 +8,7 @@
 //!  3061640f561078ea became candidate at term 2
 //!  3061640f561078ea received MsgVoteResp from 3061640f561078ea at term 2
 //!  3061640f561078ea [logterm: 1, index: 3, vote: 0] cast MsgVote for 8e9e05c52164694d [logterm: 1, index: 3] at term 2
+//!  3061640f561078ea [logterm: 2, index: 9, vote: 0] ignored MsgPreVote from 8e9e05c52164694d [logterm: 2, index: 7] at term 2: lease is not expired (remaining ticks: 8)
 //!  raft.node: 3061640f561078ea elected leader 3061640f561078ea at term 2
 //! ```
 //!
@@ -116,6 +117,10 @@ impl EtcdLog {
             Some(inside) => inside.split_once("] ")?.1,
             None => rest,
         };
+        let (rest, is_in_lease) = match rest.split_once(": lease is not expired") {
+            Some((rest, _)) => (rest, true),
+            None => (rest, false),
+        };
         let (said, term) = match rest.rsplit_once(" at term ") {
             Some((said, term)) => (said, term.trim_end_matches(['.', ' ']).parse().ok().map(Term)),
             None => (rest, None),
@@ -127,7 +132,10 @@ impl EtcdLog {
             return self.became(role, term?);
         }
         if let Some(voted) = said.strip_prefix("cast ").or_else(|| said.strip_prefix("rejected ")) {
-            return vote_cast(voted, term?, said.starts_with("cast"));
+            return vote_cast(voted, term?, said.starts_with("cast"), "");
+        }
+        if let Some(ignored) = said.strip_prefix("ignored ").filter(|_| is_in_lease) {
+            return vote_cast(ignored, term?, false, "heard its leader a moment ago");
         }
         if let Some(event) = term.and_then(|term| vote_heard(said, term)) {
             return Some(event);
@@ -176,11 +184,11 @@ fn configured(text: &str) -> Option<TraceEvent> {
 }
 
 /// `MsgVote for 8e9e05c52164694d [logterm: 1, index: 3]`, or `from`.
-fn vote_cast(voted: &str, term: Term, granted: bool) -> Option<TraceEvent> {
+fn vote_cast(voted: &str, term: Term, granted: bool, why: &str) -> Option<TraceEvent> {
     let mut words = voted.split(' ');
     let pre = pre_vote(words.next()?, "MsgVote", "MsgPreVote")?;
     let candidate = id(words.nth(1)?)?;
-    Some(TraceEvent::VoteCast { candidate, term, pre, granted, why: String::new() })
+    Some(TraceEvent::VoteCast { candidate, term, pre, granted, why: why.to_owned() })
 }
 
 /// `received MsgVoteResp from 3061640f561078ea`, or `received MsgVoteResp rejection from …`.
@@ -252,6 +260,17 @@ mod tests {
                 "a [logterm: 1, index: 3, vote: 0] rejected MsgPreVote from b [logterm: 1, index: 3] at term 2",
                 cast(false, true),
             ),
+            (
+                "a [logterm: 2, index: 9, vote: 0] ignored MsgVote from b [logterm: 2, index: 7] at term 2: lease is not expired (remaining ticks: 8)",
+                Some(TraceEvent::VoteCast {
+                    candidate: MemberId(0xb),
+                    term: Term(2),
+                    pre: false,
+                    granted: false,
+                    why: "heard its leader a moment ago".to_owned(),
+                }),
+            ),
+            ("a [term: 2] ignored a MsgVote message with lower term from b [term: 1]", None),
             ("a became leader at term 2", became(Role::Leader, "")),
             ("raft.node: a elected leader a at term 2", seen(Some(MemberId(0xa)))),
             ("raft.node: a changed leader from a to b at term 2", seen(Some(MemberId(0xb)))),
