@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use lab_protocol::node_protocol::Role;
-use lab_protocol::{Event, MemberNo, Numbered, ReadBack};
+use lab_protocol::{Event, MemberNo, Numbered, Process, ReadBack};
 
 use crate::{
     AckedNotLost, AppendOrder, Check, Converged, ElectionSafety, LeaseNotEarly, Linearizable,
@@ -24,6 +24,8 @@ pub struct Prologue {
     lasting: Vec<Numbered>,
     /// Of each member, what was last told of its process and by itself.
     processes: BTreeMap<MemberNo, Numbered>,
+    /// Of each member, the first start of its process: what one says that does not run is not heard.
+    starts: BTreeMap<MemberNo, Numbered>,
     statuses: BTreeMap<MemberNo, Numbered>,
     /// The first account that each gave of who takes part, as a follower's: who led then is past.
     /// Without it nobody would know that a member which was removed had ever been there.
@@ -50,7 +52,10 @@ impl Prologue {
                     self.identities.insert(*member, numbered.clone());
                 }
             }
-            Event::Process { member, .. } => {
+            Event::Process { member, process } => {
+                if matches!(process, Process::Up { .. }) {
+                    self.starts.entry(*member).or_insert_with(|| numbered.clone());
+                }
                 self.processes.insert(*member, numbered.clone());
             }
             Event::Status { member, status } => {
@@ -70,10 +75,11 @@ impl Prologue {
     /// The events that tell it, in their order.
     fn events(&self) -> Vec<&Numbered> {
         let lasting = self.lasting.iter().chain(self.identities.values());
+        let lasting = lasting.chain(self.starts.values());
         let last = self.processes.values().chain(self.rosters.values());
         let mut events: Vec<_> = lasting.chain(last).chain(self.statuses.values()).collect();
         events.sort_by_key(|numbered| numbered.seq);
-        // A member's only account stands for both.
+        // A member's only account or start stands for both.
         events.dedup_by_key(|numbered| numbered.seq);
         events
     }
@@ -178,8 +184,9 @@ mod tests {
         for member in 1..=3 {
             past = told(past.identified(member, member.into(), 7), member, &[1, 2, 3]);
         }
-        // It is started again, and tells who it is once more.
-        past = past.identified(1, 1, 7);
+        // All are started again, and tell who they are once more.
+        past = past.down(1).down(2).down(3).up(&[1, 2, 3]);
+        past = (1..=3).fold(past, |past, member| past.identified(member, member.into(), 7));
         past = told(told(past, 2, &[2, 3]), 3, &[2, 3]).down(1);
         let mut prologue = Prologue::default();
         past.events.iter().for_each(|event| prologue.observe(event));
