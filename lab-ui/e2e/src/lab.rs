@@ -27,9 +27,18 @@ pub(crate) struct Lab {
 impl Lab {
     /// Starts a lab of three members, without opening a browser.
     pub(crate) async fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::run(program, &[&["up"], arguments].concat()).await
+    }
+
+    /// Shows a recorded run, without opening a browser.
+    pub(crate) async fn replay(program: &Path, run: &str) -> Result<Self> {
+        Self::run(program, &["replay", run]).await
+    }
+
+    async fn run(program: &Path, arguments: &[&str]) -> Result<Self> {
         let mut child = Command::new(program)
-            .args(["up", "--port", "0", "--no-open"])
             .args(arguments)
+            .args(["--port", "0", "--no-open"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

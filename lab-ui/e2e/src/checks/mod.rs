@@ -8,6 +8,7 @@ mod lesson;
 mod looks;
 mod members;
 mod recovery;
+mod replayed;
 mod security;
 mod step;
 mod workload;
@@ -28,7 +29,7 @@ pub(crate) struct Check {
 }
 
 /// Every check, in the order in which they run.
-pub(crate) const CHECKS: [Check; 21] = [
+pub(crate) const CHECKS: [Check; 22] = [
     Check {
         name: "leader",
         shows: "the page shows one leader and two followers",
@@ -103,6 +104,11 @@ pub(crate) const CHECKS: [Check; 21] = [
         name: "reload",
         shows: "a reload in the middle of a fault loses nothing",
         run: |surroundings| Box::pin(faults::reload(surroundings)),
+    },
+    Check {
+        name: "replayed",
+        shows: "a recorded run, shown again, comes to what the page told live, word for word",
+        run: |surroundings| Box::pin(replayed::replayed(surroundings)),
     },
     Check {
         name: "gap",
