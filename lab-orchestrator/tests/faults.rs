@@ -423,6 +423,13 @@ async fn a_process_is_starved_restarted_and_paused_for_a_time() {
         let up = |event: &Event| matches!(event, Event::Process { member, process: Process::Up { .. } } if *member == one);
         stage.event("a beginning", up).await;
     }
+    // Whatever its process is doing at the moment, an order is not lost.
+    let slow = Fault::SlowSync { member: one, millis: 5 };
+    for _ in 0..10 {
+        stage.ask(Command::Inject { fault: slow }).await;
+        tokio::time::sleep(Duration::from_millis(90)).await;
+        stage.ask(Command::Lift { fault: slow }).await;
+    }
     stage.ask(Command::Lift { fault: restarting }).await;
     stage.whole().await;
 
@@ -513,6 +520,7 @@ async fn clocks_stand_still_and_tick() {
     let mut stage = Stage::new().await;
     // Whoever is sent entries hears that its leader is there.
     stage.ask(Command::SetWorkload { spec: WorkloadSpec::idle() }).await;
+    stage.until("nothing under way", lab_check::convergence::converged).await;
     let (leader, one, other) = stage.whole().await;
     let frozen = |member| Fault::FrozenClock { member };
     stage.refused(Command::GrantTicks { member: one, ticks: 1 }, "freeze them first").await;
@@ -542,6 +550,7 @@ async fn clocks_drift_and_jump() {
     let mut stage = Stage::new().await;
     // Whoever is sent entries hears that its leader is there.
     stage.ask(Command::SetWorkload { spec: WorkloadSpec::idle() }).await;
+    stage.until("nothing under way", lab_check::convergence::converged).await;
     // The heart of a leader whose clock is slow beats too seldom for the others.
     let (leader, one, _) = stage.whole().await;
     let drifting = Fault::DriftingClock { member: leader, permille: 40 };
@@ -708,6 +717,10 @@ async fn timers_are_set_and_a_member_is_made_to_campaign() {
             ticks == [100, 110, 120]
         })
         .await;
+    stage.ask(Command::SetTimers { ticks: 0, apart: 0 }).await;
+    // One that has just been started is waited for.
+    stage.ask(Command::Crash { member: one }).await;
+    stage.ask(Command::Restart { member: one }).await;
     stage.ask(Command::SetTimers { ticks: 0, apart: 0 }).await;
     stage.ask(Command::Campaign { member: one }).await;
     stage.skip_to_now();

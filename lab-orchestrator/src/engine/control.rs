@@ -9,10 +9,16 @@ use std::time::Duration;
 use lab_protocol::Fault;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-/// A member that does not answer for so long is stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// In the refusal of a member that is still reading its disk.
+const NOT_BEGUN: &str = "has not begun yet";
+
+/// A process listens so soon after its start, or it has ended.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// Between two looks whether a process that has just started listens yet.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// One order, as the member reads it.
 #[expect(missing_docs, reason = "node/src/control.rs says what each does")]
@@ -91,20 +97,50 @@ pub fn ends(fault: Fault) -> Option<Order> {
 
 /// Gives an order to a running member. A member that ends before it answers has taken it.
 ///
-/// Errors: nobody listens, the member refuses, or it does not answer in time.
-pub async fn give(socket: &Path, order: &Order) -> io::Result<()> {
-    let given = async {
-        let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(format!("{order}\n").as_bytes()).await?;
-        let mut answer = String::new();
-        match BufReader::new(stream).read_line(&mut answer).await {
-            Ok(_) if answer.is_empty() || answer.starts_with("ok") => Ok(()),
-            Ok(_) => Err(io::Error::other(format!("`{order}` was refused: {}", answer.trim()))),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
-            Err(error) => Err(error),
+/// Errors: nobody listens, the member refuses, or it does not answer in time (`TimedOut`): then the
+/// order stands in its socket, and is done when it runs again.
+pub async fn give(socket: &Path, order: &Order, patience: Duration) -> io::Result<()> {
+    let member = UnixStream::connect(socket).await?;
+    let told = timeout(patience, tell(member, order)).await;
+    told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// The same, to a member that may have been started just now: it is waited for.
+///
+/// Errors: as of [`give`].
+pub async fn give_early(socket: &Path, order: &Order, patience: Duration) -> io::Result<()> {
+    use io::ErrorKind::{ConnectionRefused, NotFound, ResourceBusy};
+    let deadline = Instant::now() + STARTING;
+    loop {
+        match give(socket, order, patience).await {
+            // Its socket is not there yet, or is that of the process before; or it is reading its
+            // disk.
+            Err(error)
+                if matches!(error.kind(), NotFound | ConnectionRefused | ResourceBusy)
+                    && Instant::now() < deadline =>
+            {
+                sleep(LOOK).await;
+            }
+            given => return given,
         }
-    };
-    timeout(PATIENCE, given).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+async fn tell(mut member: UnixStream, order: &Order) -> io::Result<()> {
+    member.write_all(format!("{order}\n").as_bytes()).await?;
+    let mut answer = String::new();
+    match BufReader::new(member).read_line(&mut answer).await {
+        Ok(_) if answer.is_empty() || answer.starts_with("ok") => Ok(()),
+        Ok(_) => {
+            let kind = match answer.contains(NOT_BEGUN) {
+                true => io::ErrorKind::ResourceBusy,
+                false => io::ErrorKind::Other,
+            };
+            Err(io::Error::new(kind, format!("`{order}` was refused: {}", answer.trim())))
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Leaves an order for the next start of a member that does not run, behind those that are left
@@ -123,6 +159,8 @@ pub fn leave(socket: &Path, order: &Order) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
 
     #[test]
     fn orders_are_written_as_the_member_reads_them() {
@@ -159,11 +197,11 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.expect("answered");
             }
         });
-        give(&socket, &Order::Disarm).await.expect("taken");
-        let error = give(&socket, &Order::Disarm).await.expect_err("refused");
+        give(&socket, &Order::Disarm, PATIENCE).await.expect("taken");
+        let error = give(&socket, &Order::Disarm, PATIENCE).await.expect_err("refused");
         assert!(error.to_string().contains("error: no"), "{error}");
-        give(&socket, &Order::Disarm).await.expect("an end is an answer");
+        give(&socket, &Order::Disarm, PATIENCE).await.expect("an end is an answer");
         serving.join_next().await.expect("served").expect("no panic");
-        give(&socket, &Order::Disarm).await.expect_err("nobody listens");
+        give(&socket, &Order::Disarm, PATIENCE).await.expect_err("nobody listens");
     }
 }

@@ -21,6 +21,9 @@ use crate::lab::Lab;
 /// Blows until a cluster has done enough: the journal and the checks keep all of it in memory.
 const BLOWS: u32 = 40;
 
+/// A member that does not answer an order for so long is stuck.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// Blows between two judgements.
 pub(super) const JUDGE_EVERY: u32 = 8;
 
@@ -291,7 +294,7 @@ impl Life<'_> {
     }
 
     pub(super) async fn give(&self, member: MemberNo, order: &Order) -> Result<(), Trouble> {
-        control::give(&self.socket(member), order)
+        control::give(&self.socket(member), order, ANSWER)
             .await
             .map_err(|error| Trouble::Impossible(format!("tell {member} to `{order}`: {error}")))
     }

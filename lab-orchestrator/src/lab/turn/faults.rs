@@ -216,11 +216,10 @@ impl Loop {
     ) {
         let socket = self.parts.directory.control_socket(member);
         self.heeding.spawn(async move {
-            let heard = match timeout(ANSWER, control::give(&socket, &order)).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(format!("{member} was not told `{order}`: {error}")),
-                // It stands in its socket, and is done when the member runs again.
-                Err(_) => Ok(()),
+            let heard = match control::give_early(&socket, &order, ANSWER).await {
+                // It is done when the member runs again.
+                Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Ok(()),
+                given => given.map_err(|error| format!("{member} was not told `{order}`: {error}")),
             };
             Heeded { id, member, how: heard, then, vain: Vec::new() }
         });
@@ -228,7 +227,12 @@ impl Loop {
 
     /// A member has heard.
     pub(super) fn heeded(&mut self, heeded: Heeded) {
-        let Heeded { id, member, how, then, vain } = heeded;
+        let Heeded { id, member, mut how, then, vain } = heeded;
+        let is_lasting = matches!(then, Some(Event::FaultBegan { .. } | Event::FaultEnded { .. }));
+        if is_lasting && !self.running().contains(&member) {
+            // It ended meanwhile: its next start has what lasts, and nothing else.
+            how = Ok(());
+        }
         match (&how, then) {
             (Ok(()), Some(event)) => self.append(event),
             // It never began, so it does not begin with the next process either.
@@ -346,7 +350,7 @@ impl Loop {
             {
                 let socket = self.parts.directory.control_socket(member);
                 // Whoever does not answer is killed soon.
-                timeout(LAST_ANSWER, control::give(&socket, &order)).await.ok();
+                timeout(LAST_ANSWER, control::give(&socket, &order, LAST_ANSWER)).await.ok();
             }
             if let Fault::Starved { member, .. } = fault {
                 self.parts.supervisor.order(Order::Starve { member, percent: None }).await;
