@@ -220,3 +220,34 @@ async fn clients_talk_to_whom_they_are_told() {
     assert!(!stage.events[before..].iter().any(turned));
     stage.lab.shutdown().await;
 }
+
+/// Connections that are open at a port of this process.
+fn connections(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux tells");
+    let is_open = |line: &&str| {
+        let mut words = line.split_whitespace().skip(1);
+        let at = words.next().and_then(|at| u16::from_str_radix(at.rsplit(':').next()?, 16).ok());
+        // 01: established.
+        at == Some(port) && words.nth(1) == Some("01")
+    };
+    table.lines().filter(is_open).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_watched_enough_leaves() {
+    let mut stage = Stage::new().await;
+    let state = stage.lab.handle().journal().state();
+    let ports: Vec<u16> = state
+        .members
+        .values()
+        .map(|member| member.plan.client_url.rsplit(':').next().expect("a port"))
+        .map(|port| port.parse().expect("a number"))
+        .collect();
+    let held = || ports.iter().map(|port| connections(*port)).sum::<usize>();
+    let before = held();
+    stage.ask(Command::SetWatches { count: 3 }).await;
+    stage.until("three who watch", |_, _| held() >= before + 3).await;
+    stage.ask(Command::SetWatches { count: 0 }).await;
+    stage.until("connections that are left", |_, _| held() <= before).await;
+    stage.lab.shutdown().await;
+}

@@ -113,7 +113,11 @@ impl Watcher {
             progress.tick().await;
             Some((lab_wire::progress(), progress))
         });
-        let requests = stream::iter([create]).chain(asks);
+        // Requests that go on would keep the stream, and with it the connection, for good.
+        let left = CancellationToken::new();
+        let requests =
+            stream::iter([create]).chain(asks).take_until(left.clone().cancelled_owned());
+        let _left = left.drop_guard();
         let mut responses = match connection.watches().watch(requests).await {
             Ok(answer) => answer.into_inner(),
             Err(status) => return Some(status.message().to_owned()),

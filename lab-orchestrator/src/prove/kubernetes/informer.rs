@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataValue;
 
 use super::book::{Overtaken, Reel, Scope, Told, View, Why};
@@ -130,7 +131,11 @@ async fn follow(caller: &mut Caller<'_>, reel: &mut Reel, known: &mut (i64, bool
         progress.tick().await;
         Some((lab_wire::progress(), progress))
     });
-    let mut request = tonic::Request::new(stream::iter([create]).chain(asks));
+    // Requests that go on would keep the stream for good.
+    let left = CancellationToken::new();
+    let requests = stream::iter([create]).chain(asks).take_until(left.clone().cancelled_owned());
+    let _left = left.drop_guard();
+    let mut request = tonic::Request::new(requests);
     // As the API server asks: a member without a leader ends the stream.
     request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
     let mut client = member.watches();
