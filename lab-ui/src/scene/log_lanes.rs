@@ -10,7 +10,7 @@
 //! Above a few entries a second a cell stands for several; it is filled as far as they are
 //! committed.
 
-use lab_protocol::{LabState, MemberNo, MemberState, Process, Standing};
+use lab_protocol::{Account, EngineKind, LabState, MemberNo, MemberState, Process, Standing};
 use node_protocol::{Index, Role, Status};
 
 use super::{
@@ -352,8 +352,12 @@ fn foot(view: &LanesView<'_>, grid: &Grid, picture: &mut Picture) {
     }
 }
 
-/// What stands under the lanes: the entry under the pointer, else the newest one and the rate.
+/// What stands under the lanes: why they are empty, or the entry under the pointer, else the newest
+/// one and the rate.
 fn caption(view: &LanesView<'_>, grid: &Grid) -> String {
+    if let Some(why) = EngineKind::of(&view.state.engine).silence(Account::Log) {
+        return why;
+    }
     if let Some((no, index)) = view.hovered
         && let Some(member) = view.state.members.get(&no)
         && let Some(status) = &member.status
@@ -457,6 +461,15 @@ mod tests {
             .iter()
             .filter(|mark| matches!(mark, super::super::Mark::Shape(Shape::Hatch(..), _)));
         assert_eq!(hatched.count(), 3, "entries 1 to 3 are compacted");
+    }
+
+    #[test]
+    fn lanes_say_why_they_are_empty() {
+        let etcd = LabState { engine: EngineKind::etcd("3.5.1"), ..state() };
+        let mut picture = Picture::default();
+        draw(&view(&etcd, &Lens::default()), &mut Labels::default(), &mut picture);
+        let words = picture.words();
+        assert!(words.contains(&"etcd does not tell what is in its log"), "{words:?}");
     }
 
     #[test]
