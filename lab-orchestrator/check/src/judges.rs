@@ -1,7 +1,9 @@
 //! All who judge a run of a scenario: its named checks and its expectations.
 
+use std::collections::BTreeMap;
+
 use lab_protocol::scenario::Scenario;
-use lab_protocol::{CheckResult, Judgement, Numbered, Verdict};
+use lab_protocol::{CheckResult, EngineKind, Event, Judgement, Numbered, Verdict};
 
 use crate::expectations::Expectations;
 use crate::{Check, checks_of};
@@ -12,6 +14,10 @@ pub struct Judges {
     expectations: Expectations,
     /// Who has to find that what it guards is broken.
     violated: Vec<String>,
+    /// Whose findings on real etcd are known, and why they are so.
+    on_etcd: BTreeMap<String, String>,
+    /// What ran.
+    engine: Option<EngineKind>,
 }
 
 impl std::fmt::Debug for Judges {
@@ -23,7 +29,13 @@ impl std::fmt::Debug for Judges {
 impl From<Vec<Box<dyn Check>>> for Judges {
     /// Named checks alone.
     fn from(checks: Vec<Box<dyn Check>>) -> Self {
-        Self { checks, expectations: Expectations::none(), violated: Vec::new() }
+        Self {
+            checks,
+            expectations: Expectations::none(),
+            violated: Vec::new(),
+            on_etcd: BTreeMap::new(),
+            engine: None,
+        }
     }
 }
 
@@ -35,11 +47,16 @@ impl Judges {
             checks: checks_of(scenario),
             expectations: Expectations::of(scenario),
             violated: scenario.violated.clone(),
+            on_etcd: scenario.on_etcd.clone(),
+            engine: None,
         }
     }
 
     /// Takes the next event of the journal, without gaps.
     pub fn observe(&mut self, numbered: &Numbered) {
+        if let Event::RunStarted { engine, .. } = &numbered.event {
+            self.engine = Some(EngineKind::of(engine));
+        }
         for check in &mut self.checks {
             check.observe(numbered);
         }
@@ -50,7 +67,7 @@ impl Judges {
     pub fn results(&self) -> Vec<CheckResult> {
         let checks = self.checks.iter().map(|check| check.verdict());
         let all = checks.chain(self.expectations.results());
-        all.map(|result| self.as_asked(result)).collect()
+        all.map(|result| self.as_asked(result)).map(|result| self.with_reason(result)).collect()
     }
 
     /// What all make of the run.
@@ -74,5 +91,54 @@ impl Judges {
             Judgement::Unknown => Judgement::Unknown,
         };
         CheckResult { judgement, because, ..result }
+    }
+
+    /// What does not hold on real etcd says why, if that is known; what it does not tell says so
+    /// anyway.
+    fn with_reason(&self, result: CheckResult) -> CheckResult {
+        let fails = self.engine == Some(EngineKind::Etcd) && result.judgement == Judgement::Invalid;
+        match self.on_etcd.get(&result.check).filter(|_| fails) {
+            Some(why) => {
+                let because = format!("{}; so it is on real etcd: {why}", result.because);
+                CheckResult { because, ..result }
+            }
+            None => result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_of_etcd_is_told_with_its_reason() {
+        let scenario = Scenario {
+            on_etcd: BTreeMap::from([("elections".to_owned(), "it has no pre-vote".to_owned())]),
+            ..toml::from_str("title = 't'\nabout = 'a'\n[[step]]\nsay = 's'").expect("a scenario")
+        };
+        let result = |check: &str, judgement| CheckResult {
+            check: check.to_owned(),
+            guards: String::new(),
+            judgement,
+            because: "there was one".to_owned(),
+            evidence: Vec::new(),
+        };
+        let of = |engine, check: &str, judgement| {
+            let judges = Judges { engine: Some(engine), ..Judges::of(&scenario) };
+            let told = judges.with_reason(result(check, judgement));
+            assert_eq!(told.judgement, judgement, "the judgement stays");
+            told.because
+        };
+        let told = of(EngineKind::Etcd, "elections", Judgement::Invalid);
+        assert_eq!(told, "there was one; so it is on real etcd: it has no pre-vote");
+        for (engine, check, judgement) in [
+            (EngineKind::RaftNode, "elections", Judgement::Invalid),
+            (EngineKind::Etcd, "elections", Judgement::Valid),
+            (EngineKind::Etcd, "elections", Judgement::Unknown),
+            (EngineKind::Etcd, "writes", Judgement::Invalid),
+        ] {
+            assert_eq!(of(engine, check, judgement), "there was one");
+        }
     }
 }

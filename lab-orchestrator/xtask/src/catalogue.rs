@@ -1,8 +1,8 @@
 //! The catalogue: every scenario of the repository, performed by `raft-lab matrix`.
 //!
 //! `cargo gate catalogue` performs all of them, as every variant; with `--without-faults` the same
-//! with nothing broken, and none may be valid. `cargo lab-test catalogue` performs a few of each
-//! track.
+//! with nothing broken, and none may be valid. `cargo gate etcd` performs them on real etcd.
+//! `cargo lab-test catalogue` performs a few of each track.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::command::Plain;
 use crate::tally::{Count, Tally};
-use crate::{breaks, places, verdict};
+use crate::{breaks, lab, places, verdict};
 
 /// Those of `cargo lab-test`: a few of each track, which are over soon.
 const SUBSET: [&str; 12] = [
@@ -34,6 +34,21 @@ const JOBS: &str = "3";
 /// Performs all, or those whose names begin with one of the arguments; words that begin with `-` go
 /// to `raft-lab matrix`.
 pub(crate) fn gate(arguments: &[String]) -> Result<()> {
+    let (flags, files) = chosen(arguments)?;
+    breaks::build()?;
+    perform(&flags, &files)
+}
+
+/// The same on real etcd, the `etcd` on the search path: each run is valid, or the scenario's file
+/// says why it is not.
+pub(crate) fn gate_on_etcd(arguments: &[String]) -> Result<()> {
+    let (flags, files) = chosen(arguments)?;
+    lab::build_programs()?;
+    perform(&[vec!["--engine".to_owned(), "etcd".to_owned()], flags].concat(), &files)
+}
+
+/// The flags among these words, and the scenarios whose names begin with one of the others.
+fn chosen(arguments: &[String]) -> Result<(Vec<String>, Vec<PathBuf>)> {
     let (flags, wanted): (Vec<_>, Vec<_>) =
         arguments.iter().cloned().partition(|argument| argument.starts_with('-'));
     let mut files = places::scenarios()?;
@@ -43,8 +58,7 @@ pub(crate) fn gate(arguments: &[String]) -> Result<()> {
         files.retain(|file| wanted.iter().any(|wanted| name(file).starts_with(wanted.as_str())));
     }
     ensure!(!files.is_empty(), "find a scenario that is called {}", wanted.join(" or "));
-    breaks::build()?;
-    perform(&flags, &files)
+    Ok((flags, files))
 }
 
 /// The step of the test run.

@@ -18,7 +18,7 @@ struct Gate {
     run: fn(&[String]) -> Result<()>,
 }
 
-const GATES: [Gate; 22] = [
+const GATES: [Gate; 23] = [
     Gate {
         name: "clean-clone",
         shows: "a fresh clone builds the lab and shows a leader (network; about eight minutes)",
@@ -82,6 +82,11 @@ const GATES: [Gate; 22] = [
         name: "catalogue",
         shows: "every scenario, as every variant; with --without-faults none is valid",
         run: catalogue::gate,
+    },
+    Gate {
+        name: "etcd",
+        shows: "every scenario on real etcd: valid, or its file says why not (Debian's etcd-server)",
+        run: catalogue::gate_on_etcd,
     },
     Gate {
         name: "kubernetes",

@@ -84,6 +84,11 @@ pub struct Scenario {
     /// What does not hold for real etcd, and why; without it every engine runs the scenario.
     #[serde(default)]
     pub not_on_etcd: Option<String>,
+    /// Checks and expectations, by name, that come out differently on real etcd, and why:
+    /// `{ minority_tail_truncated = "etcd does not tell what is in its log" }`. They are judged there
+    /// as everywhere; the reason is told beside what they find.
+    #[serde(default)]
+    pub on_etcd: BTreeMap<String, String>,
     /// The run's seed; drawn when left out.
     #[serde(default)]
     pub seed: Option<u64>,

@@ -27,6 +27,8 @@ pub struct Variant {
     pub bug: Option<String>,
     /// Further flags of the members, behind those of the scenario.
     pub flags: Vec<String>,
+    /// Why this twin is not for real etcd, if it is not.
+    pub not_on_etcd: Option<String>,
     /// Another workload.
     pub workload: Option<WorkloadWish>,
     /// Checks and expectations, by name, that have to come out invalid, instead of the scenario's.
@@ -46,6 +48,7 @@ impl Scenario {
             strict_reconfig_check,
             bug,
             flags,
+            not_on_etcd,
             workload,
             violated,
         } = variant;
@@ -59,6 +62,7 @@ impl Scenario {
         cluster.snapshot_count = snapshot_count.or(cluster.snapshot_count);
         cluster.bug = bug.clone().or(cluster.bug.take());
         cluster.flags.extend(flags.iter().cloned());
+        twin.not_on_etcd = not_on_etcd.clone().or(twin.not_on_etcd.take());
         twin.workload = workload.clone().or(twin.workload.take());
         set(&mut twin.violated, violated.clone());
         let has = |only: &[String]| only.is_empty() || only.contains(name);

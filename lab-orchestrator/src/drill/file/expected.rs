@@ -44,6 +44,7 @@ pub(super) fn complaint(scenario: &Scenario, names: &Names) -> Complaint {
     let violated = scenario.violated.iter();
     violated
         .chain(scenario.variants.iter().flat_map(|variant| variant.violated.iter().flatten()))
+        .chain(scenario.on_etcd.keys())
         .find_map(|name| unknown(name, &judged_by(scenario, false)))
         .or_else(|| of_covers(scenario))
         .or_else(|| of_variants(scenario))
