@@ -298,6 +298,37 @@ fn ends_up(mut blow: Blow, member: MemberNo) -> Blow {
     Blow { may_end: true, ..blow }
 }
 
+/// The kinds that are still to be dealt before any is dealt again.
+#[derive(Debug)]
+pub(super) struct Bag {
+    left: Vec<&'static str>,
+    training: bool,
+}
+
+impl Bag {
+    /// All kinds are in it.
+    pub(super) fn new(training: bool) -> Self {
+        Self { left: kinds(training).collect(), training }
+    }
+
+    /// A blow of one of the kinds that are left and can be dealt now; none if none can.
+    pub(super) fn draw(&mut self, draw: &mut Draw<'_>) -> Option<Blow> {
+        self.left.shuffle(draw.draws);
+        let drawn = self.left.iter().enumerate();
+        let drawn = drawn.map(|(place, kind)| (place, draw.of_kind(kind)));
+        let drawn = drawn.filter_map(|(place, blow)| Some((place, blow?))).next();
+        let blow = drawn.map(|(place, blow)| {
+            self.left.swap_remove(place);
+            blow
+        });
+        // What is left although nobody is spared cannot be dealt to this cluster at all.
+        if self.left.is_empty() || blow.is_none() && draw.spared.is_empty() {
+            *self = Self::new(self.training);
+        }
+        blow
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lab_protocol::{Event, MemberPlan, Numbered};
@@ -327,6 +358,23 @@ mod tests {
             state.apply(&Numbered { seq, at_micros: seq, event }, true);
         }
         state
+    }
+
+    #[test]
+    fn all_kinds_come_again_though_one_cannot() {
+        let (state, spared) = (lab(3), BTreeSet::new());
+        let mut draws = ChaCha8Rng::seed_from_u64(3);
+        let mut bag = Bag::new(false);
+        let mut dealt = std::collections::BTreeMap::new();
+        for _ in 0..10 * KINDS.len() {
+            let draw = &mut Draw { state: &state, draws: &mut draws, spared: &spared };
+            if let Some(blow) = bag.draw(draw) {
+                *dealt.entry(blow.kind).or_insert(0) += 1;
+            }
+        }
+        assert!(!dealt.contains_key("majorities ring"), "three members have no such ring");
+        let least = dealt.values().min().copied().expect("some");
+        assert!(dealt.len() + 4 > KINDS.len() && least >= 9, "{dealt:?}");
     }
 
     #[test]

@@ -235,6 +235,7 @@ async fn window(
     run: &Path,
 ) -> Result<Verdict> {
     nemesis.book.borrow_mut().begin_window(ENOUGH);
+    let before: u32 = nemesis.dealt.values().sum();
     let struck = match nemesis.strike(length).await {
         Ok(()) => nemesis.settle().await,
         // What could not be done says nothing of the rest, which is judged.
@@ -247,7 +248,9 @@ async fn window(
         }
         other => other,
     };
+    let dealt: u32 = nemesis.dealt.values().sum();
     let claim = match struck {
+        Ok(()) if dealt == before => Some((Judgement::Unknown, "no fault was dealt".to_owned())),
         Ok(()) => None,
         Err(Trouble::Lab(error)) => return Err(error.into()),
         Err(Trouble::Impossible(why)) => Some((Judgement::Unknown, why)),

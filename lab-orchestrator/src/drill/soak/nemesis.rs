@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::super::Runner;
 use super::super::runner::{DrillError, Trouble};
-use super::blow::{Blow, Draw, kinds};
+use super::blow::{Bag, Blow, Draw};
 use super::book::Shared;
 use super::measure::{LAB, Measures};
 use crate::handle::SubmitError;
@@ -55,7 +55,6 @@ pub(super) struct Nemesis<'a> {
     pub(super) book: Shared,
     pub(super) draws: ChaCha8Rng,
     pub(super) rate: u32,
-    pub(super) training: bool,
     pub(super) replace: bool,
     pub(super) began: Instant,
     pub(super) measures: Measures,
@@ -63,8 +62,7 @@ pub(super) struct Nemesis<'a> {
     pub(super) dealt: BTreeMap<&'static str, u32>,
     /// Changes of the members that went through.
     pub(super) replaced: u32,
-    /// Kinds that are still to be dealt before any is dealt again.
-    bag: Vec<&'static str>,
+    bag: Bag,
     active: Vec<(Instant, Blow)>,
     /// Members whose process may end by itself, and until when.
     excused: BTreeMap<MemberNo, Instant>,
@@ -85,13 +83,12 @@ impl<'a> Nemesis<'a> {
             book,
             draws,
             rate,
-            training,
             replace,
             began: Instant::now(),
             measures: Measures::default(),
             dealt: BTreeMap::new(),
             replaced: 0,
-            bag: Vec::new(),
+            bag: Bag::new(training),
             active: Vec::new(),
             excused: BTreeMap::new(),
             measured: None,
@@ -273,14 +270,8 @@ impl<'a> Nemesis<'a> {
     }
 
     fn draw(&mut self, spared: &BTreeSet<MemberNo>) -> Option<Blow> {
-        if self.bag.is_empty() {
-            self.bag = kinds(self.training).collect();
-        }
-        let place = self.draws.random_range(0..self.bag.len());
         let state = &self.runner.seen.tally.state;
-        let blow = Draw { state, draws: &mut self.draws, spared }.of_kind(self.bag[place])?;
-        self.bag.swap_remove(place);
-        Some(blow)
+        self.bag.draw(&mut Draw { state, draws: &mut self.draws, spared })
     }
 
     async fn end(&mut self, blow: Blow) -> Result<(), Trouble> {
