@@ -430,7 +430,17 @@ async fn a_process_is_starved_restarted_and_paused_for_a_time() {
         tokio::time::sleep(Duration::from_millis(90)).await;
         stage.ask(Command::Lift { fault: slow }).await;
     }
-    stage.ask(Command::Lift { fault: restarting }).await;
+    // It may be down, up, or just being started.
+    for _ in 0..6 {
+        stage.ask(Command::UndoFaults).await;
+        stage.ask(Command::Inject { fault: restarting }).await;
+        tokio::time::sleep(Duration::from_millis(190)).await;
+    }
+    stage.ask(Command::UndoFaults).await;
+    stage.ask(Command::Crash { member: one }).await;
+    let restart = || stage.lab.handle().submit(By::Call, Command::Restart { member: one });
+    let (first, second) = tokio::join!(restart(), restart());
+    first.and(second).expect("both see it up");
     stage.whole().await;
 
     stage.skip_to_now();

@@ -388,7 +388,10 @@ impl Loop {
         let supervisor = &self.parts.supervisor;
         match effect {
             Effect::Start(member) => {
-                self.start(member).await?;
+                // Whoever else had it started, it is soon up.
+                if !self.starting.contains(&member) {
+                    self.start(member).await?;
+                }
                 Ok(Some(Await::Up(member)))
             }
             Effect::Crash(member) => {
