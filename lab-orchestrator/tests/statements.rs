@@ -1,10 +1,11 @@
 //! Every statement of the guides has a check that covers it, no check covers too many, and the book
 //! names them as they are.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod files;
 
-use lab_orchestrator::drill::read_scenario;
+use std::collections::BTreeMap;
+
+use files::{repository, scenarios};
 
 /// Statements of the guides "Disaster recovery" and "Failure modes".
 const STATEMENTS: [(char, u32); 2] = [('R', 27), ('F', 39)];
@@ -12,29 +13,9 @@ const STATEMENTS: [(char, u32); 2] = [('R', 27), ('F', 39)];
 /// Statements that one check may cover.
 const MOST_FOR_ONE: usize = 3;
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Every scenario file, by its path below `scenarios` and without its ending, and what it covers:
-/// statement and check.
-fn scenarios() -> BTreeMap<String, BTreeMap<String, String>> {
-    let mut all = BTreeMap::new();
-    let mut folders = vec![repository().join("scenarios")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("the repository has scenarios") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "toml") {
-                let (_, scenario) = read_scenario(&path).unwrap_or_else(|error| panic!("{error}"));
-                let below = path.strip_prefix(repository().join("scenarios")).expect("below");
-                let name = below.with_extension("").display().to_string();
-                all.insert(name, scenario.covers);
-            }
-        }
-    }
-    all
+/// What every scenario covers: statement and check.
+fn covered() -> BTreeMap<String, BTreeMap<String, String>> {
+    scenarios().into_iter().map(|(name, scenario)| (name, scenario.covers)).collect()
 }
 
 fn statements() -> impl Iterator<Item = String> {
@@ -43,7 +24,7 @@ fn statements() -> impl Iterator<Item = String> {
 
 #[test]
 fn each_has_a_check_and_no_check_has_too_many() {
-    let scenarios = scenarios();
+    let scenarios = covered();
     for statement in statements() {
         let covered = scenarios.values().any(|covers| covers.contains_key(&statement));
         assert!(covered, "no scenario covers {statement}");
@@ -71,7 +52,7 @@ fn the_book_names_them_as_they_are() {
     let rows: Vec<_> = page.lines().filter_map(cells).filter(|[id, ..]| id != "id").collect();
     let ids: Vec<_> = rows.iter().map(|[id, ..]| id.clone()).collect();
     assert_eq!(ids, statements().collect::<Vec<_>>(), "one row each, in order");
-    let scenarios = scenarios();
+    let scenarios = covered();
     for [id, statement, judged_by] in rows {
         assert!(!statement.is_empty(), "{id} says something");
         let mut named: Vec<_> = judged_by.split("; ").map(str::to_owned).collect();
